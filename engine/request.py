@@ -1,0 +1,106 @@
+"""What goes through the seam: a request to suggest, and the suggestion that comes back."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Literal
+
+from engine.documents import Document, DocumentKind
+
+Origin = Literal["computed", "reused", "skipped"]
+StopReason = Literal["statement", "line", "suffix", "length", "time", "eos", "cancelled", "empty"]
+StopAt = Literal["statement", "line", "block"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A hole in a file, and what may be read to fill it.
+
+    `prefix` and `suffix` are the edited file's text before and after the cursor. `documents` come most
+    relevant last (nearest the hole). `stop_at` bounds what is suggested: the rest of the line, the
+    statement, or the indented block. `max_tokens` and `budget_ms` end the generation; `context_tokens`
+    bounds the prompt (None: what the model's context leaves). `temperature` 0 is greedy. `layout` None
+    is the model's measured default. `version` is the editor's document version, returned untouched.
+    """
+
+    prefix: str
+    suffix: str
+    path: str = ""
+    language: str = ""
+    repository: str = ""
+    documents: tuple[Document, ...] = ()
+    max_tokens: int = 64
+    budget_ms: float | None = None
+    context_tokens: int | None = None
+    stop_at: StopAt = "statement"
+    temperature: float = 0.0
+    top_p: float = 0.95
+    top_k: int = 40
+    seed: int = 0
+    layout: str | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class DocumentUse:
+    """How one document took part: tokens placed, where they came from, and what was cut.
+
+    `cut_tokens` is how many of the document's own tokens did not fit (never silent); `origin` is
+    `skipped` when none did.
+    """
+
+    name: str
+    kind: DocumentKind
+    tokens: int
+    origin: Origin
+    cut_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The prompt a request would make, without computing it: per document tokens, and the budget."""
+
+    documents: tuple[DocumentUse, ...]
+    file_tokens: int
+    prompt_tokens: int
+    budget_tokens: int
+    layout: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What to insert at the cursor, why it ended, and what it cost.
+
+    `tokens_computed` counts prompt tokens run through the model for this request, `tokens_reused` those
+    whose KV was kept. Times are milliseconds from the call. `text` is empty when there is nothing worth
+    saying.
+    """
+
+    text: str
+    stop: StopReason
+    documents: tuple[DocumentUse, ...] = ()
+    tokens_computed: int = 0
+    tokens_reused: int = 0
+    tokens_generated: int = 0
+    first_token_ms: float = 0.0
+    total_ms: float = 0.0
+    layout: str = ""
+    model: str = ""
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """A flag read at every token; set it from any thread to end the generation there."""
+
+    _event: threading.Event = field(default_factory=threading.Event)
+
+    def set(self) -> None:
+        """Ask for the end."""
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether the end was asked for."""
+        return self._event.is_set()

@@ -1,0 +1,70 @@
+"""The root group: commands arrive through the entry-point group, a bare file opens the TUI."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points, version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.errors import SteerwayError
+
+GROUP = "steerway.commands"
+
+
+@cache
+def _commands() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+class Root(click.Group):
+    """A group whose commands are loaded when asked for; `steerway FILE` means `steerway open FILE`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_commands())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        point = _commands().get(cmd_name)
+        return point.load() if point else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _commands() and (args[0].endswith(".md") or Path(args[0]).exists()):
+            args = ["open", *args]
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Root, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("steerway"), prog_name="steerway", message="%(prog)s %(version)s")
+@click.pass_context
+def root(ctx: click.Context) -> None:
+    """A code assistant built on an executable journal.
+
+    `steerway FILE` opens a journal in the terminal; without FILE, the active one.
+    """
+    if ctx.invoked_subcommand is None:
+        command = _commands()["open"].load()
+        ctx.invoke(command)
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return the exit code."""
+    try:
+        result: Any = root.main(args=arguments, prog_name="steerway", standalone_mode=False)
+    except SteerwayError as error:
+        click.echo(f"steerway: {error}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("steerway: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    return result if isinstance(result, int) else 0
