@@ -1,0 +1,24 @@
+import unittest
+from datetime import date
+
+from ledger import Book
+
+
+class TestBook(unittest.TestCase):
+    def test_entries_add_up(self) -> None:
+        book = Book()
+        book.enter(amount_cents=1250, memo="two mugs", on=date(2026, 3, 2))
+        book.enter(amount_cents=-200, memo="stamps", on=date(2026, 3, 3))
+        self.assertEqual(book.balance_cents(), 1050)
+        self.assertEqual(book.balance_cents(until=date(2026, 3, 2)), 1250)
+
+    def test_an_entry_of_zero_is_refused(self) -> None:
+        with self.assertRaises(ValueError):
+            Book().enter(amount_cents=0, memo="nothing", on=date(2026, 3, 2))
+
+    def test_find(self) -> None:
+        book = Book()
+        entry = book.enter(amount_cents=100, memo="card", on=date(2026, 3, 2))
+        self.assertIs(book.find(entry.ref), entry)
+        with self.assertRaises(KeyError):
+            book.find("E9999")
