@@ -1,0 +1,186 @@
+"""Every symbol of a text, with the lines that belong to it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine import grammars
+from journal.symbols import naming
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A name and its lines (from 1, both included).
+
+    `whole` is False for what only announces it (a prototype, an overload's signature); `joins` is True
+    where the language spreads one symbol over neighbours (a property's setter, overloads).
+    """
+
+    path: str
+    first: int
+    last: int
+    kind: str
+    whole: bool = True
+    joins: bool = False
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The symbols in the order of the text; `damaged` is whether the parser had to guess."""
+
+    symbols: tuple[Symbol, ...]
+    damaged: bool = False
+
+
+# Nodes that dress up the one declaration inside them and belong to it.
+_DRESS = {
+    "decorated_definition",
+    "export_statement",
+    "ambient_declaration",
+    "template_declaration",
+    "expression_statement",
+    "lexical_declaration",
+    "variable_declaration",
+    "type_declaration",
+    "const_declaration",
+    "var_declaration",
+    "declaration",
+    "type_definition",
+}
+_LEADING = {
+    "comment",
+    "line_comment",
+    "block_comment",
+    "attribute_item",
+    "decorator",
+    "attribute_declaration",
+}
+_FUNCTIONS = {
+    "function_definition",
+    "function_declaration",
+    "generator_function_declaration",
+    "method_definition",
+    "method_declaration",
+    "constructor_declaration",
+    "function_item",
+    "arrow_function",
+    "function_expression",
+    "lambda",
+    "func_literal",
+    "closure_expression",
+}
+_BARREN = {"string", "argument_list", "parameters", "attribute", "list", "dictionary", "comparison_operator"}
+_TYPED = {"typescript", "tsx", "java"}
+
+
+def outline(text: str, language: str) -> Outline | None:
+    """The symbols of `text`; None when no grammar for `language` is installed. Never raises."""
+    parser = grammars.parser(language)
+    if parser is None:
+        return None
+    data = text.encode("utf-8", "replace")
+    root = parser.parse(data).root_node
+    lines = data.split(b"\n")
+    if language == "markdown":
+        return Outline(tuple(_headings(root, lines)))
+    return Outline(tuple(_declarations(root, lines, language)), damaged=root.has_error)
+
+
+def _declarations(root: Node, lines: list[bytes], language: str) -> list[Symbol]:
+    found: list[Symbol] = []
+    stack: list[tuple[Node, tuple[str, ...], bool]] = [(root, (), False)]
+    while stack:
+        node, scope, local = stack.pop()
+        declared = naming.names(node, language, local=local)
+        for name in declared:
+            found.append(_symbol(node, (*scope, *name), lines, language))
+        inner = (*scope, *(declared[0] if declared else naming.scope(node, language)))
+        deeper = local or node.type in _FUNCTIONS
+        if language != "python" or node.type not in _BARREN:
+            stack.extend((child, inner, deeper) for child in reversed(node.named_children))
+    return found
+
+
+def _symbol(node: Node, path: tuple[str, ...], lines: list[bytes], language: str) -> Symbol:
+    span = _dressed(node)
+    first = _first_row(span, lines)
+    end = span.end_point
+    last = end.row - 1 if end.column == 0 and end.row > first else end.row
+    whole = language not in {"c", "cpp", *_TYPED} or _has_body(node)
+    joins = language in _TYPED or (language == "python" and span.type == "decorated_definition")
+    return Symbol(".".join(path), first + 1, last + 1, node.type, whole, joins)
+
+
+def _has_body(node: Node) -> bool:
+    value = node.child_by_field_name("value") or node.child_by_field_name("type")
+    inner = value.child_by_field_name("body") if value is not None else None
+    return node.child_by_field_name("body") is not None or inner is not None
+
+
+def _dressed(node: Node) -> Node:
+    parent = node.parent
+    while parent is not None and parent.type in _DRESS and _only(node, parent):
+        node, parent = parent, parent.parent
+    return node
+
+
+def _only(node: Node, parent: Node) -> bool:
+    """Whether `parent` holds no second declaration of the same type."""
+    return sum(child.type == node.type for child in parent.named_children) == 1
+
+
+def _first_row(span: Node, lines: list[bytes]) -> int:
+    """The row where what leads `span` starts: its comments and attributes, with no blank line between."""
+    row = span.start_point.row
+    before = span.prev_named_sibling
+    while before is not None and before.type in _LEADING:
+        end = before.end_point
+        last = end.row - 1 if end.column == 0 else end.row  # Rust's line comments own their newline
+        alone = not lines[before.start_point.row][: before.start_point.column].strip()
+        if last < row - 1 or not alone:
+            break
+        row = min(row, before.start_point.row)
+        before = before.prev_named_sibling
+    return row
+
+
+def _headings(root: Node, lines: list[bytes]) -> list[Symbol]:
+    marks = sorted(_heading_marks(root), key=lambda mark: mark[0])
+    end = len(lines) - (1 if lines and not lines[-1] else 0)
+    found: list[Symbol] = []
+    trail: list[tuple[int, str]] = []
+    for index, (row, level, title) in enumerate(marks):
+        trail = [entry for entry in trail if entry[0] < level] + [(level, title)]
+        until = next((row for row, other, _ in marks[index + 1 :] if other <= level), end)
+        found.append(Symbol(".".join(name for _, name in trail), row + 1, max(until, row + 1), "heading"))
+    return found
+
+
+def _heading_marks(root: Node) -> list[tuple[int, int, str]]:
+    marks, stack = [], [root]
+    while stack:
+        node = stack.pop()
+        if node.type in {"atx_heading", "setext_heading"}:
+            content = node.child_by_field_name("heading_content")
+            title = naming.text(content) if content is not None else ""
+            marks.append((node.start_point.row, _level(node), plain(title)))
+        elif node.type in {"document", "section"}:
+            stack.extend(node.named_children)
+    return marks
+
+
+def _level(node: Node) -> int:
+    mark = next((child.type for child in node.children if re.search(r"_h[1-6]_", child.type)), "_h1_")
+    return int(mark[mark.index("_h") + 2])
+
+
+def plain(title: str) -> str:
+    """A heading as it reads: no emphasis marks, no code marks, link texts only, no closing hashes."""
+    title = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)
+    title = re.sub(r"[*`]|(?<!\w)_|_(?!\w)", "", title)
+    return " ".join(re.sub(r"\s#+\s*$", "", title).split())
