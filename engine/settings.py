@@ -31,7 +31,7 @@ ENVIRONMENT: dict[str, str] = {
 }
 
 # What a workspace (a repository somebody else wrote) may never decide for the person who opened it.
-PERSONAL = frozenset({"model", "engine", "remote_url", "remote_model", "model_source", "debug"})
+PERSONAL = frozenset({"model", "engine", "model_source", "debug"})
 
 
 def _unit(unit: str) -> dict[str, str]:
@@ -42,7 +42,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting, with its default. Construct through `load`, which checks values and names the key."""
 
     model: Annotated[
-        str, Meta(min_length=1, description="Catalogue name of the model, or the path of a GGUF file.")
+        str,
+        Meta(
+            min_length=1,
+            description="A catalogue name, the path of a GGUF file, `remote:URL#NAME` or `fake`.",
+        ),
     ] = "qwen2.5-coder-0.5b"
     model_source: Annotated[
         Literal["auto", "huggingface", "wheels"],
@@ -52,10 +56,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["local", "remote", "fake"],
         Meta(description="What runs the model: this machine, a remote endpoint, or the built-in fake."),
     ] = "local"
-    remote_url: Annotated[
-        str, Meta(description="Base URL of an OpenAI-compatible endpoint, for the remote engine.")
-    ] = ""
-    remote_model: Annotated[str, Meta(description="The model name to ask the remote endpoint for.")] = ""
     threads: Annotated[
         int,
         Meta(ge=0, le=1024, description="Threads that run the model; 0 chooses.", extra=_unit("threads")),

@@ -104,7 +104,7 @@ def _configured() -> str:
 
 
 def _download(model: Model, sources: tuple[Source, ...], progress: Progress) -> Path:
-    work = folders().models / "partial" / model.file
+    work = _work(model)
     work.mkdir(parents=True, exist_ok=True)
     _check_space(model, work)
     progress.note(f"{model.name}: {megabytes(model.bytes)} into {folders().models}")
@@ -153,16 +153,38 @@ def _check_space(model: Model, work: Path) -> None:
         )
 
 
+def rehash(name_or_path: str, path: Path) -> str:
+    """The SHA-256 of `path`, read anew. Raises ModelFileCorrupt when a catalogue model's differs."""
+    digest.forget(path)
+    found = digest.of(path)
+    if not catalogue.is_path(name_or_path):
+        store.check(path, catalogue.lookup(name_or_path))
+    return found
+
+
+def stored_bytes(name: str) -> int:
+    """Bytes `remove` would free. Raises ModelUnknown, or UsageError for a path."""
+    if catalogue.is_path(name):
+        hint = "Steerway deletes only what it downloaded"
+        raise UsageError(f"{name} is a file of your own", hint=hint, subject=name)
+    model = catalogue.lookup(name)
+    target = store.path_of(model)
+    return bytes_below(_work(model)) + (target.stat().st_size if target.is_file() else 0)
+
+
 def remove(name: str) -> int:
     """Delete the model's file and what an interrupted download left; returns the bytes freed.
 
-    Files in `STEERWAY_MODELS` folders and files given by path are never touched.
+    Files in `STEERWAY_MODELS` folders are never touched. Raises ModelUnknown, or UsageError for a path.
     """
+    freed = stored_bytes(name)
     model = catalogue.lookup(name)
     target = store.path_of(model)
-    work = folders().models / "partial" / model.file
-    freed = bytes_below(work) + (target.stat().st_size if target.is_file() else 0)
     digest.forget(target)
     target.unlink(missing_ok=True)
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(_work(model), ignore_errors=True)
     return freed
+
+
+def _work(model: Model) -> Path:
+    return folders().models / "partial" / model.file

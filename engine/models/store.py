@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from engine.errors import ModelFileCorrupt
-from engine.models import digest, verify
+from engine.models import digest
 from engine.models.catalogue import Model
 from engine.settings import folders
 
@@ -43,7 +43,6 @@ def check(path: Path, model: Model) -> None:
     if digest.of(path) != model.sha256:
         message = f"{path.name} is not the file of the catalogue (SHA-256 differs)"
         raise ModelFileCorrupt(message, hint=hint, subject=path)
-    verify.check(path)
 
 
 def _shared_folders() -> list[Path]:
