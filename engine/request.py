@@ -47,7 +47,7 @@ class DocumentUse:
     """How one document took part: tokens placed, where they came from, and what was cut.
 
     `cut_tokens` is how many of the document's own tokens did not fit (never silent); `origin` is
-    `skipped` when none did.
+    `skipped` when none did; `cut_line` is how many lines of its rendering stand when the rest was cut.
     """
 
     name: str
@@ -55,11 +55,15 @@ class DocumentUse:
     tokens: int
     origin: Origin
     cut_tokens: int = 0
+    cut_line: int | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The prompt a request would make, without computing it: per document tokens, and the budget."""
+    """The prompt a request would make, without computing it: per document tokens, and the budget.
+
+    `file_cut_lines` counts lines of the edited file, far from the cursor, that did not fit.
+    """
 
     documents: tuple[DocumentUse, ...]
     file_tokens: int
@@ -67,6 +71,7 @@ class Plan:
     budget_tokens: int
     layout: str
     text: str = ""
+    file_cut_lines: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,120 @@
+"""Brackets, strings and comments, followed a character at a time: cheap enough for every token."""
+
+from __future__ import annotations
+
+_PAIRS = {"(": ")", "[": "]", "{": "}"}
+_CLOSING = frozenset(_PAIRS.values())
+_HASH_COMMENTS = frozenset({"python", "bash", "ruby", "yaml", "toml", "make", "r", "perl"})
+_NO_CODE = frozenset({"markdown", "html", ""})
+_BACKTICK_STRINGS = frozenset({"javascript", "typescript", "tsx", "go"})
+
+
+class Brackets:
+    """What is open at the end of the text fed so far.
+
+    `open` are the brackets, outermost first; `string` is the delimiter of an open string or `""`. A
+    one-line string ends at its line's end, as an editor's highlighter would have it. Rust lifetimes and
+    apostrophes in prose are not strings.
+    """
+
+    def __init__(self, language: str = "") -> None:
+        self.open: list[str] = []
+        self.string = ""
+        self.comment = ""
+        self.unmatched = ""
+        self._language = language
+        self._recent = ""
+
+    @property
+    def depth(self) -> int:
+        """How many brackets are open."""
+        return len(self.open)
+
+    @property
+    def code(self) -> bool:
+        """Whether the end is in code, not inside a string or comment."""
+        return not (self.string or self.comment)
+
+    @property
+    def spans_lines(self) -> bool:
+        """Whether a string or comment is open that goes on past a line break."""
+        return len(self.string) == 3 or self.string == "`" or self.comment == "/*"
+
+    def feed(self, text: str) -> None:
+        """Take the next characters. `unmatched` is the last closing bracket of them that nothing opened."""
+        self.unmatched = ""
+        for character in text:
+            self._one(character)
+            self._recent = (self._recent + character)[-3:]
+
+    def _one(self, character: str) -> None:
+        if character == "\n":
+            self._line_end()
+        elif self.comment:
+            if self.comment == "/*" and self._recent[-1:] + character == "*/":
+                self.comment = ""
+                self._recent = ""
+        elif self.string:
+            self._in_string(character)
+        else:
+            self._in_code(character)
+
+    def _line_end(self) -> None:
+        if self.comment != "/*":
+            self.comment = ""
+        if len(self.string) != 3 and self.string != "`" and not self._recent.endswith("\\"):
+            self.string = ""
+
+    def _in_string(self, character: str) -> None:
+        if character == "\\" and self._recent.endswith("\\"):
+            self._recent = ""
+            return
+        if self._recent.endswith("\\") or not self.string.endswith(character):
+            return
+        if len(self.string) == 1:
+            self.string = ""
+        elif (self._recent[-2:] + character) == self.string:
+            self.string = ""
+            self._recent = "  "
+
+    def _in_code(self, character: str) -> None:
+        if character in "\"'`":
+            self._quote(character)
+        elif self._comments(character):
+            self.comment = "#" if character == "#" else self._recent[-1:] + character
+        elif character in _PAIRS:
+            self.open.append(character)
+        elif character in _CLOSING:
+            self._close(character)
+
+    def _quote(self, character: str) -> None:
+        word = self._recent[-1:].isalnum()
+        if character == "'" and (self._language in _NO_CODE or self._language == "rust") and word:
+            return
+        if character == "'" and self._language == "rust" and self._recent[-1:] in "&<":
+            return
+        if character == "`" and self._language not in _BACKTICK_STRINGS:
+            return
+        if self._language == "python" and self._recent[-2:] == character * 2:
+            self.string = character * 3
+            self._recent = ""
+        else:
+            self.string = character
+
+    def _comments(self, character: str) -> bool:
+        if self._language in _HASH_COMMENTS:
+            return character == "#" and (self._language != "bash" or not self._recent[-1:].strip())
+        return self._language not in _NO_CODE and self._recent[-1:] + character in {"//", "/*"}
+
+    def _close(self, character: str) -> None:
+        if self.open and _PAIRS[self.open[-1]] == character:
+            self.open.pop()
+        else:
+            self.unmatched = character
+
+
+def balance(text: str, language: str = "") -> Brackets:
+    """The brackets of `text` alone."""
+    brackets = Brackets(language)
+    brackets.feed(text)
+    return brackets

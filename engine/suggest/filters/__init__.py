@@ -1,0 +1,1 @@
+"""Filters, one a file: `(text, request) -> str | None`, None to say nothing."""
