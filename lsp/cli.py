@@ -1,0 +1,33 @@
+"""`steerway lsp`: the language server on standard input and output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+EDITORS = ("nvim", "vscode", "helix", "emacs")
+
+
+@click.command()
+@click.option(
+    "--journal",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Use this journal for every file, instead of each workspace's active one.",
+)
+@click.option("--model", metavar="NAME|PATH", help="Use this model instead of your settings' one.")
+@click.option("--log", "log_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a log here.")
+@click.option("--print-config", type=click.Choice(EDITORS), help="Print how to set up an editor, and exit.")
+@click.option("--stdio", is_flag=True, hidden=True, help="What editors say by habit; it is always so.")
+def lsp(
+    journal: Path | None, model: str | None, log_file: Path | None, print_config: str | None, stdio: bool
+) -> int:
+    """Serve suggestions to an editor (LSP 3.18, stdin and stdout)."""
+    if print_config:
+        from lsp.editors import instructions
+
+        click.echo(instructions(print_config), nl=False)
+        return 0
+    from lsp.main import serve
+
+    return serve(journal=journal, model=model, log_file=log_file)
