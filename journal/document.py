@@ -1,0 +1,144 @@
+"""A journal: a Markdown file as cells, byte for byte.
+
+`Journal.parse` takes any bytes; `b"".join(cell.raw for cell in journal.cells)` is those bytes again. An edit
+returns a new journal in which only the edited cell's span differs.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from journal import cells as cell_parts
+from journal import front
+from journal.cells import REFERENCE_KINDS, STATES, Cell, Problem
+from journal.errors import CellUnknown, StepUnknown
+
+__all__ = ["FORMAT_VERSION", "REFERENCE_KINDS", "STATES", "Cell", "Journal", "Problem"]
+
+FORMAT_VERSION = 1
+_TOP_HEADING = re.compile(r"^ {0,3}#[ \t]+(.*?)[ \t]*#*[ \t]*$", re.M)
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The cells of one file. `notices`: what the edit that made this journal did beyond what was asked."""
+
+    data: bytes
+    cells: tuple[Cell, ...]
+    notices: tuple[str, ...] = ()
+    _cell_problems: tuple[Problem, ...] = ()
+
+    @classmethod
+    def parse(cls, data: bytes, *, notices: tuple[str, ...] = ()) -> Journal:
+        """The journal that `data` is. Any bytes are one; what is odd about them is in `problems`."""
+        cells, problems = cell_parts.split(data)
+        return cls(data, cells, notices, tuple(problems))
+
+    @cached_property
+    def _front(self) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+        if not self.cells or self.cells[0].kind != "front":
+            return {}, ()
+        cell = self.cells[0]
+        try:
+            values = front.read(cell.raw[slice(*cell.body)])
+        except ValueError as error:
+            return {}, (Problem(cell.line, str(error)),)
+        version = values.get("journal", FORMAT_VERSION)
+        if isinstance(version, int) and version <= FORMAT_VERSION:
+            return values, ()
+        return values, (Problem(cell.line, f"journal version {version!r} is newer than {FORMAT_VERSION}"),)
+
+    @property
+    def front(self) -> dict[str, Any]:
+        """The front matter; empty when there is none or it cannot be read (then `problems` says why)."""
+        return self._front[0]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What a person may want to mend, by line; nothing here keeps the journal from being read."""
+        return (*self._front[1], *self._cell_problems)
+
+    @cached_property
+    def title(self) -> str:
+        """The front matter's title, or else the first top heading; "" without either."""
+        title = self.front.get("title")
+        if isinstance(title, (str, int, float)) and str(title).strip():
+            return str(title).strip()
+        notes = (_TOP_HEADING.search(cell.text) for cell in self.cells if cell.kind == "note")
+        return next((match[1] for match in notes if match), "")
+
+    @cached_property
+    def steps(self) -> tuple[Cell, ...]:
+        """The step cells in order."""
+        return tuple(cell for cell in self.cells if cell.kind == "step")
+
+    @cached_property
+    def _by_id(self) -> dict[str, Cell]:
+        return {cell.id: cell for cell in reversed(self.cells) if cell.id}
+
+    @cached_property
+    def _by_name(self) -> dict[str, Cell]:
+        return {cell.name: cell for cell in reversed(self.cells) if cell.name}
+
+    def cell(self, ref: str) -> Cell:
+        """The cell with this id, else this name, else at this position ("#3", from 1). Raises CellUnknown."""
+        found = self._by_id.get(ref) or self._by_name.get(ref)
+        if found is None and re.fullmatch(r"#[0-9]{1,9}", ref) and 0 < int(ref[1:]) <= len(self.cells):
+            found = self.cells[int(ref[1:]) - 1]
+        if found is None:
+            names = [cell.name or cell.id for cell in self.cells if cell.name or cell.id]
+            hint = f"there are {_some(names)}" if names else 'cells are also found by position, as "#3"'
+            raise CellUnknown(f"no cell {ref!r} in this journal", hint=hint, subject=ref)
+        return found
+
+    def step(self, ref: str) -> Cell:
+        """The step with this id, title (then without regard to case) or number from 1. Raises StepUnknown."""
+        for test in (
+            lambda step: step.id == ref,
+            lambda step: step.title == ref,
+            lambda step: bool(ref) and step.title.casefold() == ref.casefold(),
+        ):
+            if found := next(filter(test, self.steps), None):
+                return found
+        if re.fullmatch("[0-9]{1,9}", ref) and 0 < int(ref) <= len(self.steps):
+            return self.steps[int(ref) - 1]
+        names = [step.id or step.title for step in self.steps]
+        hint = f"there are {_some(names)}" if names else "the journal has no steps yet"
+        raise StepUnknown(f"no step {ref!r} in this journal", hint=hint, subject=ref)
+
+    @cached_property
+    def _step_indices(self) -> list[int]:
+        return [step.index for step in self.steps]
+
+    def step_of(self, cell: Cell) -> Cell | None:
+        """The step that `cell` belongs to (a step belongs to itself); None before the first step."""
+        place = bisect_right(self._step_indices, self.locate(cell).index)
+        return self.steps[place - 1] if place else None
+
+    def cells_of(self, step: Cell) -> tuple[Cell, ...]:
+        """The cells between `step` and the next step or the end, `step` itself not among them."""
+        start = self.locate(step).index
+        place = bisect_right(self._step_indices, start)
+        end = self._step_indices[place] if place < len(self._step_indices) else len(self.cells)
+        return self.cells[start + 1 : end]
+
+    def locate(self, cell: Cell) -> Cell:
+        """The cell of this journal that `cell`, perhaps of an earlier version, is. Raises CellUnknown."""
+        if cell.index < len(self.cells):
+            here = self.cells[cell.index]
+            if here is cell or (here.kind, here.key) == (cell.kind, cell.key):
+                return here
+        for here in self.cells:
+            if (here.kind, here.key) == (cell.kind, cell.key):
+                return here
+        hint = "it was changed or removed meanwhile; look at the journal again"
+        raise CellUnknown(f"the {cell.kind} cell of line {cell.line} is gone", hint=hint, subject=cell)
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
