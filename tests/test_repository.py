@@ -1,0 +1,37 @@
+"""What must not be in the repository: models, lock files, addresses of registries, paths of one machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    return [ROOT / name for name in listed.decode().split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_models_binaries_or_lock_files() -> None:
+    unwanted = re.compile(r"(uv\.lock|package-lock\.json|\.gguf|\.so|\.whl|\.dylib)$")
+    assert not [p for p in tracked() if unwanted.search(p.name)]
+
+
+def test_nothing_over_a_megabyte() -> None:
+    assert not [p for p in tracked() if p.stat().st_size > 1_000_000]
+
+
+def test_no_registry_addresses() -> None:
+    address = re.compile(rb"https?://[\w.-]*(?:pypi|npmjs|debian)[\w.-]*")
+    assert not [p for p in tracked() if address.search(p.read_bytes())]
+
+
+def test_the_journals_of_the_examples_are_read_without_problems() -> None:
+    from journal import files
+
+    for path in (ROOT / "examples").rglob("*.journal.md"):
+        journal, _ = files.read(path)
+        assert journal.problems == ()
+        assert len(journal.steps) >= 2
