@@ -9,7 +9,14 @@ SteerwayError
     ├── JournalConflict       the file changed on disk since it was read
     ├── JournalReadOnly       the file or its folder cannot be written
     ├── JournalUnsaved        the disk is full or failed; what was typed is in a recovery file
-    └── JournalExists         a new journal would overwrite a file
+    ├── JournalExists         a new journal would overwrite a file
+    ├── CellNotRunnable       not a code cell, or nothing on this machine runs its language
+    ├── ShellUnavailable      the shell is not there or does not start
+    ├── KernelUnavailable     the Jupyter kernel is not there or does not start
+    ├── NotTrusted            running was not agreed to
+    ├── CellFailed            a cell ended with another status than 0                1
+    ├── CellTimeout           a cell took longer than it may                        3
+    └── KernelDied            the kernel ended in the middle of a cell              4
 """
 
 from __future__ import annotations
@@ -43,3 +50,27 @@ class JournalUnsaved(JournalError): ...
 
 
 class JournalExists(JournalError): ...
+
+
+class CellNotRunnable(JournalError): ...
+
+
+class ShellUnavailable(JournalError): ...
+
+
+class KernelUnavailable(JournalError): ...
+
+
+class NotTrusted(JournalError): ...
+
+
+class CellFailed(JournalError):
+    exit_code = 1
+
+
+class CellTimeout(JournalError):
+    exit_code = 3
+
+
+class KernelDied(JournalError):
+    exit_code = 4
