@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -101,10 +102,25 @@ class Cancel:
     """A flag read at every token; set it from any thread to end the generation there."""
 
     _event: threading.Event = field(default_factory=threading.Event)
+    _listeners: list[Callable[[], None]] = field(default_factory=list, compare=False, repr=False)
 
     def set(self) -> None:
         """Ask for the end."""
         self._event.set()
+        for listener in tuple(self._listeners):
+            listener()
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` when set, on the setting thread (now, if already set). Returns how to stop that."""
+        self._listeners.append(listener)
+        if self.is_set():
+            listener()
+
+        def forget() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return forget
 
     def is_set(self) -> bool:
         """Whether the end was asked for."""

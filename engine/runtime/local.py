@@ -1,0 +1,216 @@
+"""The engine on this machine: llama.cpp in this process, one cached sequence, exact prefix reuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from engine import prompt as prompts
+from engine import suggest
+from engine.decode.heal import Healer, Vocabulary
+from engine.decode.sample import Sampler
+from engine.decode.stop import Stopper, Verdict
+from engine.decode.stream import Utf8Stream
+from engine.errors import ContextTooLong, EngineStopped
+from engine.prompt import Family, Prompt
+from engine.request import Cancel, DocumentUse, Plan, Request, StopReason, Suggestion
+from engine.runtime import debug, extension
+from engine.runtime.alarm import Alarm
+from engine.runtime.base import EngineInfo, OnText
+from engine.runtime.context import Aborted, Context
+from engine.runtime.kv import CHUNK_TOKENS, CachedTokens
+from engine.runtime.llama import Model
+from engine.runtime.threads import default_threads
+
+CONTEXT_TOKENS = 4096
+_LEAST_PROMPT_TOKENS = 16
+
+
+class LocalEngine:
+    """An Engine over a GGUF file.
+
+    The prompt's longest beginning that is still in the KV cache is reused; documents stand first, so that a
+    keystroke or a second request over the same documents computes only what follows the first changed token.
+    `threads` 0 chooses. Raises ModelFileMissing, ModelFileCorrupt, ModelUnsupported, EngineUnavailable.
+    """
+
+    def __init__(self, path: Path, *, n_ctx: int = CONTEXT_TOKENS, threads: int = 0) -> None:
+        self._model = Model(path)
+        self._threads = threads or default_threads()
+        self._context_tokens = min(n_ctx, self._model.trained_context_tokens or n_ctx)
+        self._context: Context | None = None
+        self._cached: CachedTokens | None = None
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is running."""
+        return EngineInfo(
+            backend="local",
+            model=self._model.path.stem,
+            family=self._family.name,
+            context_tokens=self._context_tokens,
+            threads=self._threads,
+            features=extension.features(),
+        )
+
+    def plan(self, request: Request) -> Plan:
+        """What `suggest` would place, without running the model. Raises ContextTooLong, UsageError."""
+        return self._assemble(request).plan
+
+    def count(self, text: str) -> int:
+        """Tokens of `text`."""
+        return len(self._model.encode(text, special=False))
+
+    def close(self) -> None:
+        """Free the context and the model. Idempotent."""
+        if self._context is not None:
+            self._context.close()
+        self._model.close()
+
+    def suggest(
+        self, request: Request, *, on_text: OnText | None = None, cancel: Cancel | None = None
+    ) -> Suggestion:
+        """Fill the hole. A cancel or the budget's end is answered within one node of the graph.
+
+        Raises ContextTooLong, UsageError (layout), EngineStopped, EngineError.
+        """
+        context, cached = self._opened()
+        with Alarm(context.abort, cancel or Cancel(), budget_ms=request.budget_ms) as alarm:
+            stopper = Stopper(request)
+            prompt = self._assemble(request)
+            tokens = prompt.tokens
+            reused = cached.keep(tokens)
+            run = _Run(reused=reused)
+            try:
+                cached.compute(tokens)
+                run.computed = len(tokens) - reused
+                self._generate(request, prompt, run, alarm, stopper, on_text)
+            except Aborted:
+                run.computed = run.computed or len(cached.tokens) - reused
+                run.stop = "time" if alarm.late and not alarm.cancelled else "cancelled"
+                run.text = stopper.finish(run.text).text
+            suggestion = self._suggestion(request, prompt, run, alarm)
+        debug.show(prompt, suggestion)
+        return suggestion
+
+    def _generate(
+        self,
+        request: Request,
+        prompt: Prompt,
+        run: _Run,
+        alarm: Alarm,
+        stopper: Stopper,
+        on_text: OnText | None,
+    ) -> None:
+        """Decode token by token into `run` until something ends it. Raises Aborted."""
+        context, cached = self._opened()
+        sampler, stream = Sampler(request), Utf8Stream()
+        healer = Healer(self._vocabulary, prompt.heal)
+        ends = self._model.eog | prompt.stops
+        shown = 0
+        while not alarm.cancelled:
+            token = sampler.pick(context.logits(), allowed=healer.allowed())
+            run.count(alarm)
+            if token in ends:
+                run.end(stopper.finish(run.text))
+                return
+            fresh = healer.accept(self._model.piece(token))
+            shown += bool(fresh) or not healer.pending
+            verdict = stopper.feed(stream.feed(fresh), tokens=shown)
+            run.text = verdict.text
+            if on_text is not None and fresh:
+                on_text(verdict.text)
+            if verdict.reason is not None:
+                run.end(verdict)
+                return
+            if len(cached.tokens) >= self._context_tokens:
+                run.end(stopper.finish(run.text, reason="length"))
+                return
+            cached.append((token,))
+        raise Aborted
+
+    def _suggestion(self, request: Request, prompt: Prompt, run: _Run, alarm: Alarm) -> Suggestion:
+        text = suggest.finish(run.text, request)
+        spoken = text or run.stop in ("cancelled", "time", "length")
+        return Suggestion(
+            text=text,
+            stop=run.stop if spoken else "empty",
+            documents=tuple(_with_origin(prompt, run.reused)),
+            tokens_computed=run.computed,
+            tokens_reused=run.reused,
+            tokens_generated=run.generated,
+            first_token_ms=run.first_token_ms,
+            total_ms=alarm.elapsed_ms,
+            layout=prompt.layout,
+            model=self._model.path.stem,
+            version=request.version,
+        )
+
+    def _assemble(self, request: Request) -> Prompt:
+        room = self._context_tokens - request.max_tokens
+        if room < _LEAST_PROMPT_TOKENS:
+            raise ContextTooLong(
+                f"{request.max_tokens} tokens to generate leave no prompt in {self._context_tokens}",
+                hint="ask for fewer tokens or raise context_tokens",
+            )
+        return prompts.assemble(
+            request, self._model, self._family, context_tokens=room, vocabulary=self._vocabulary
+        )
+
+    def _opened(self) -> tuple[Context, CachedTokens]:
+        """The context and its tokens; made at first use, so that counting and planning need none."""
+        if self._model.closed:
+            raise EngineStopped("the engine was closed", hint="open it again to get suggestions")
+        if self._context is None or self._cached is None:
+            self._context = Context(
+                self._model,
+                context_tokens=self._context_tokens,
+                batch_tokens=CHUNK_TOKENS,
+                threads=self._threads,
+            )
+            self._cached = CachedTokens(self._context)
+        return self._context, self._cached
+
+    @cached_property
+    def _family(self) -> Family:
+        return prompts.detect(self._model.metadata, self._model.special)
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary(self._model.pieces())
+
+
+@dataclass
+class _Run:
+    """What one request came to so far."""
+
+    reused: int
+    computed: int = 0
+    generated: int = 0
+    text: str = ""
+    stop: StopReason = "cancelled"
+    first_token_ms: float = 0.0
+
+    def count(self, alarm: Alarm) -> None:
+        """One more token was chosen."""
+        self.generated += 1
+        self.first_token_ms = self.first_token_ms or alarm.elapsed_ms
+
+    def end(self, verdict: Verdict) -> None:
+        """The generation is over for a reason of its own."""
+        self.text, self.stop = verdict.text, verdict.reason or "eos"
+
+
+def _with_origin(prompt: Prompt, reused: int) -> Iterable[DocumentUse]:
+    """Each document's use; it counts as reused when all of its tokens were."""
+    ends: dict[int, int] = {}
+    position = 0
+    for segment in prompt.segments:
+        position += len(segment.tokens)
+        if segment.document is not None:
+            ends[segment.document] = position
+    for index, use in enumerate(prompt.uses):
+        whole = use.origin == "computed" and ends.get(index, reused + 1) <= reused
+        yield replace(use, origin="reused") if whole else use
