@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 from journal import conflicts, ids, metadata
+from journal.lines import decoded
 from journal.scan import BOM, TO_LINE_END, Block, blocks, end_of_line
 
 REFERENCE_KINDS = ("ticket", "doc", "source")
@@ -176,7 +177,7 @@ def _marked(data: bytes, block: Block) -> _Part:
     if part.json and kind not in MARKED_KINDS:
         part.problem = f"no such kind of cell: {kind!r}"
     elif part.json:
-        part.kind = str(kind)
+        part.kind, part.body = str(kind), (block.end, block.end)
         _absorb(data, part)
     return part
 
@@ -292,20 +293,12 @@ def _cell(data: bytes, part: _Part, start: int, *, index: int, cell_id: str, key
     )
 
 
-def decoded(raw: bytes) -> str:
-    """`raw` for a person: a line feed for every newline, U+FFFD where it is not UTF-8."""
-    text = raw.decode("utf-8", "replace")
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-
-
 def _text(data: bytes, part: _Part) -> str:
     text = decoded(data[slice(*part.body)])
-    if part.fence:
+    if part.fence or part.kind == "front":
         text = text.removesuffix("\n")
-        if part.indent:
-            text = re.sub(rf"^ {{1,{part.indent}}}", "", text, flags=re.M)
-    if part.kind == "unknown" and not part.fence:
-        text = decoded(data[part.start : part.end]).strip("\n")
+    if part.fence and part.indent:
+        text = re.sub(rf"^ {{1,{part.indent}}}", "", text, flags=re.M)
     return text
 
 

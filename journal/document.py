@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from journal import cells as cell_parts
-from journal import front
+from journal import edits, front, resolution
 from journal.cells import REFERENCE_KINDS, STATES, Cell, Problem
 from journal.errors import CellUnknown, StepUnknown
+from journal.resolution import Sides
 
-__all__ = ["FORMAT_VERSION", "REFERENCE_KINDS", "STATES", "Cell", "Journal", "Problem"]
+__all__ = ["FORMAT_VERSION", "REFERENCE_KINDS", "STATES", "Cell", "Journal", "Problem", "Sides"]
 
 FORMAT_VERSION = 1
 _TOP_HEADING = re.compile(r"^ {0,3}#[ \t]+(.*?)[ \t]*#*[ \t]*$", re.M)
@@ -37,6 +39,11 @@ class Journal:
         """The journal that `data` is. Any bytes are one; what is odd about them is in `problems`."""
         cells, problems = cell_parts.split(data)
         return cls(data, cells, notices, tuple(problems))
+
+    @classmethod
+    def new(cls, title: str) -> Journal:
+        """A journal with this title and nothing else."""
+        return cls.parse(b"---\n" + front.new({"journal": FORMAT_VERSION, "title": title}) + b"---\n")
 
     @cached_property
     def _front(self) -> tuple[dict[str, Any], tuple[Problem, ...]]:
@@ -125,6 +132,60 @@ class Journal:
         place = bisect_right(self._step_indices, start)
         end = self._step_indices[place] if place < len(self._step_indices) else len(self.cells)
         return self.cells[start + 1 : end]
+
+    def replace_text(self, cell: Cell, text: str) -> Journal:
+        """The journal with `cell`'s text replaced: a fence grows when the text holds one, a blank note goes.
+
+        Lines that stay keep their bytes; new ones get the cell's newline. For a step the text is its title,
+        for a reference its link line; a conflict is replaced as a whole. Raises TextWouldSplit when another
+        cell would change, CellUnknown when `cell` is no longer here.
+        """
+        return edits.replace_text(self, cell, text)
+
+    def set_meta(self, cell: Cell, **changes: Any) -> Journal:
+        """The journal with members of `cell`'s metadata set, or removed where the value is None.
+
+        Other members keep their bytes and order. A plain note gets a marker; for the front matter, keys of the
+        YAML are set. Raises MetadataUnreadable, IdTaken, TextWouldSplit, CellUnknown.
+        """
+        return edits.set_meta(self, cell, changes)
+
+    def ensure_id(self, cell: Cell) -> tuple[Journal, Cell]:
+        """The journal in which `cell` has an id to refer to it by (written only if missing), and the cell."""
+        return edits.ensure_id(self, cell)
+
+    def insert(
+        self,
+        after: Cell | None,
+        kind: str,
+        *,
+        text: str = "",
+        meta: Mapping[str, Any] | None = None,
+        title: str = "",
+    ) -> tuple[Journal, Cell]:
+        """The journal with a new cell behind `after` (None: at the start), and that cell.
+
+        `kind` as in `Cell`; a cell other than a plain note or an output gets an id. A reference without
+        `text` gets a link made from its `src` and `title`. Raises KindUnknown, IdTaken, TextWouldSplit,
+        CellUnknown.
+        """
+        return edits.insert(self, after, kind, text=text, meta=meta or {}, title=title)
+
+    def remove(self, cell: Cell) -> Journal:
+        """The journal without `cell`; plain notes on both sides of it become one."""
+        return edits.remove(self, cell)
+
+    def move(self, cell: Cell, after: Cell | None) -> tuple[Journal, Cell]:
+        """The journal with `cell` behind `after` (None: at the start), and the cell at its new place."""
+        return edits.move(self, cell, after)
+
+    def sides(self, conflict: Cell) -> Sides:
+        """What a conflict cell is on each side."""
+        return resolution.sides(self, conflict)
+
+    def resolve(self, conflict: Cell, side: Literal["ours", "theirs", "both"]) -> Journal:
+        """The journal with a conflict cell replaced by one side, or by ours followed by theirs."""
+        return resolution.resolve(self, conflict, side)
 
     def locate(self, cell: Cell) -> Cell:
         """The cell of this journal that `cell`, perhaps of an earlier version, is. Raises CellUnknown."""

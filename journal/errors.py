@@ -5,6 +5,10 @@ SteerwayError
     ├── CellUnknown           no cell with that id, name or position
     ├── StepUnknown           no step with that id, title or number
     ├── TextWouldSplit        the new text would change where cells begin or end
+    ├── MetadataUnreadable    a cell's metadata has to be mended by hand first
+    ├── IdTaken               another cell has that id
+    ├── KindUnknown           no cell can be of that kind
+    ├── NoConflict            the cell to resolve is not a conflict
     ├── JournalUnreadable     no such file, a folder, no permission
     ├── JournalConflict       the file changed on disk since it was read
     ├── JournalReadOnly       the file or its folder cannot be written
@@ -35,6 +39,18 @@ class StepUnknown(JournalError): ...
 
 
 class TextWouldSplit(JournalError): ...
+
+
+class MetadataUnreadable(JournalError): ...
+
+
+class IdTaken(JournalError): ...
+
+
+class KindUnknown(JournalError): ...
+
+
+class NoConflict(JournalError): ...
 
 
 class JournalUnreadable(JournalError): ...

@@ -37,7 +37,7 @@ def read(body: bytes) -> dict[str, Any]:
 
 
 def _read_plain(text: str) -> dict[str, Any] | None:
-    """Lines of `key: words` or `key: 1`, as most journals have; spares the 50 ms of loading a YAML library."""
+    """Lines of `key: words` or `key: 1`, as most journals have; spares loading a YAML library (50 ms)."""
     if not _PLAIN.fullmatch(text):
         return None
     pairs = _PLAIN_LINE.findall(text)
@@ -105,6 +105,12 @@ class _Plain:
             if isinstance(value, plain):
                 return plain(value)
         return value.isoformat() if isinstance(value, datetime.date) else str(value)
+
+
+def new(values: Mapping[str, Any]) -> bytes:
+    """`values` as the body of a new front matter."""
+    lines = "".join(f"{key}: {value}\n" for key, value in values.items())
+    return lines.encode("utf-8") if _read_plain(lines) == values else rewrite(b"", values)
 
 
 def rewrite(body: bytes, changes: Mapping[str, Any]) -> bytes:
