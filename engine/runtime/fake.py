@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+from engine import suggest
+from engine.decode.stop import Stopper
 from engine.documents import Document
 from engine.errors import ContextTooLong, EngineStopped
 from engine.request import Cancel, DocumentUse, Plan, Request, StopReason, Suggestion
@@ -22,8 +24,6 @@ _WORD = re.compile(r"\w+")
 _LONGEST_MATCH_TOKENS = 8
 _SHORTEST_MATCH_TOKENS = 2
 _NAP_MS = 2.0
-_OPENING = "([{"
-_CLOSING = ")]}"
 
 
 class FakeEngine:
@@ -166,53 +166,38 @@ class _Run:
         self._started = started
         self._cancel = cancel
         self._on_text = on_text
+        self._stopper = Stopper(request)
 
     def copy(self, lookup: _Lookup, delay_ms: float) -> None:
         for token in self._tokens(lookup, delay_ms):
-            if self._ends_before(token):
-                return
-            self.text += token
+            verdict = self._stopper.feed(self.text + token, tokens=self.tokens)
+            self.text = verdict.text
             self.first_token_ms = self.first_token_ms or _since(self._started)
             if self._on_text is not None:
                 self._on_text(self.text)
+            if verdict.reason is not None:
+                self.stop = verdict.reason
+                break
+        self.text = suggest.finish(self.text, self._request)
 
     def _tokens(self, lookup: _Lookup, delay_ms: float) -> Iterator[str]:
         beginning = lookup.heal()
         while True:
-            if self.tokens >= self._request.max_tokens:
-                self.stop = "length"
-                return
             _nap(delay_ms, self._cancel)
             if self._cancel.is_set():
-                self.stop = "cancelled"
-                return
-            if self._request.budget_ms is not None and _since(self._started) > self._request.budget_ms:
-                self.stop = "time"
+                self._end("cancelled")
                 return
             token = lookup.next(beginning)
             if token is None:
-                self.stop = "eos" if self.text else "empty"
+                self._end("eos" if self.text else "empty")
                 return
             self.tokens += 1
-            if rest := token[len(beginning) :]:
-                yield rest
+            yield token[len(beginning) :]
             beginning = ""
 
-    def _ends_before(self, token: str) -> bool:
-        if token in _CLOSING and self._depth() == 0:
-            self.stop = "suffix"
-            return True
-        if token != "\n" or self._request.stop_at == "block":
-            return False
-        if self._request.stop_at == "statement" and self._depth() > 0:
-            return False
-        self.stop = "line" if self._request.stop_at == "line" else "statement"
-        return True
-
-    def _depth(self) -> int:
-        """Brackets open at the end of what stands between the start of the cursor's line and here."""
-        line = self._request.prefix.rsplit("\n", 1)[-1] + self.text
-        return sum((sign in _OPENING) - (sign in _CLOSING) for sign in line)
+    def _end(self, reason: StopReason) -> None:
+        verdict = self._stopper.finish(self.text, reason=reason)
+        self.text, self.stop = verdict.text, verdict.reason or reason
 
 
 def _render(document: Document) -> list[str]:

@@ -55,6 +55,13 @@ class LocalEngine:
             features=extension.features(),
         )
 
+    def warm(self) -> None:
+        """Make now what the first suggestion would wait for: the context, and the vocabulary in order."""
+        context, cached = self._opened()
+        assert self._vocabulary is not None
+        if not cached.tokens:
+            cached.append(self._model.encode("\n", special=False)[:1] or (0,))
+
     def plan(self, request: Request) -> Plan:
         """What `suggest` would place, without running the model. Raises ContextTooLong, UsageError."""
         return self._assemble(request).plan

@@ -103,12 +103,12 @@ class EngineThread:
         return self._call(lambda engine: engine.count(text))
 
     def warm(self) -> Future[EngineInfo]:
-        """Start loading now; resolves once loaded."""
-        return self._call(lambda engine: engine.info)
+        """Load now, and make what the first suggestion would wait for; resolves when ready."""
+        return self._call(_warmed)
 
     def info(self) -> EngineInfo:
         """What is running; waits until it is loaded and raises what loading raised."""
-        return self.warm().result()
+        return self._call(lambda engine: engine.info).result()
 
     @property
     def busy(self) -> bool:
@@ -204,6 +204,13 @@ class EngineThread:
         if self._engine is None:
             self._engine = self._factory()
         return self._engine
+
+
+def _warmed(engine: Engine) -> EngineInfo:
+    warm = getattr(engine, "warm", None)
+    if warm is not None:
+        warm()
+    return engine.info
 
 
 def _until_cancelled(job: Job) -> OnText | None:
