@@ -1,6 +1,9 @@
 """A model file on Hugging Face, fetched by `huggingface_hub` in a child process so that it can be ended.
 
-Run as a module, this file is that child: `python -m engine.models.hub REPOSITORY FILE REVISION FOLDER BYTES`.
+`hf_hub_download` deletes a partial file since 2.0 (huggingface_hub pull request 4228) and took 23 s to say
+that there is no network. Its `http_get`, the layer below, goes on at an offset.
+
+Run as a module, this file is that child: `python -m engine.models.hub REPOSITORY FILE REVISION PATH BYTES`.
 """
 
 from __future__ import annotations
@@ -11,8 +14,8 @@ import threading
 from pathlib import Path
 
 from engine.models.catalogue import HubSource, Model
-from engine.models.fetch import bytes_below, watch
-from engine.models.progress import Progress
+from engine.models.fetch import watch
+from engine.models.progress import Progress, megabytes
 
 ANSWER_SECONDS = 4
 READ_SECONDS = 20
@@ -25,11 +28,12 @@ def fetch(model: Model, source: HubSource, *, work: Path, progress: Progress) ->
     """
     folder = work / "hub"
     folder.mkdir(parents=True, exist_ok=True)
-    if kept := bytes_below(folder):
-        progress.note(f"  going on after {kept} bytes")
+    partial = folder / f"{model.file}.incomplete"
+    if partial.exists():
+        progress.note(f"  going on after {megabytes(partial.stat().st_size)}")
     child = [sys.executable, "-P", "-m", "engine.models.hub", source.repository, source.file]
     watch(
-        [*child, source.revision, str(folder), str(model.bytes)],
+        [*child, source.revision, str(partial), str(model.bytes)],
         folder=folder,
         on_bytes=lambda count: progress.advance(min(count, model.bytes), model.bytes),
         environ={
@@ -38,42 +42,43 @@ def fetch(model: Model, source: HubSource, *, work: Path, progress: Progress) ->
             "HF_HUB_DOWNLOAD_TIMEOUT": str(READ_SECONDS),
         },
     )
-    return folder / source.file
+    return partial
 
 
-def _download(repository: str, file: str, revision: str, folder: str, size: int) -> str | None:
-    """What went wrong, or None when the file is in `folder`."""
-    from huggingface_hub import hf_hub_download
+def _download(repository: str, file: str, revision: str, partial: Path, size: int) -> str | None:
+    """What went wrong, or None when `partial` has all `size` bytes."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
 
-    problem = _probe(repository, file, revision, size)
+    url = hf_hub_url(repository, file, revision=revision)
+    problem = _probe(url, size)
     if problem:
         return problem
     try:
-        hf_hub_download(repository, file, revision=revision, local_dir=folder, etag_timeout=ANSWER_SECONDS)
+        with partial.open("ab") as out:
+            http_get(url, out, resume_size=out.tell(), headers=build_hf_headers(), expected_size=size)
     except Exception as error:  # whatever the library raises is a reason to try the next source
         return _words(error)
     return None
 
 
-def _probe(repository: str, file: str, revision: str, size: int) -> str | None:
-    """What speaks against asking this repository: it is silent, or holds a file of another size.
+def _probe(url: str, size: int) -> str | None:
+    """What speaks against downloading: nobody answers, or the file there has another size.
 
     On a thread of its own because name resolution obeys no timeout.
     """
     answer: list[str | None] = []
-    thread = threading.Thread(
-        target=lambda: answer.append(_ask(repository, file, revision, size)), daemon=True
-    )
+    thread = threading.Thread(target=lambda: answer.append(_ask(url, size)), daemon=True)
     thread.start()
     thread.join(ANSWER_SECONDS)
     return answer[0] if answer else f"no answer within {ANSWER_SECONDS} s"
 
 
-def _ask(repository: str, file: str, revision: str, size: int) -> str | None:
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+def _ask(url: str, size: int) -> str | None:
+    from huggingface_hub import get_hf_file_metadata
 
     try:
-        url = hf_hub_url(repository, file, revision=revision)
         found = get_hf_file_metadata(url, timeout=ANSWER_SECONDS)
     except Exception as error:  # see _download
         return _words(error)
@@ -88,8 +93,8 @@ def _words(error: Exception) -> str:
 
 
 def _main(arguments: list[str]) -> None:
-    repository, file, revision, folder, size = arguments
-    problem = _download(repository, file, revision, folder, int(size))
+    repository, file, revision, partial, size = arguments
+    problem = _download(repository, file, revision, Path(partial), int(size))
     if problem:
         print(f"ERROR: {problem}", flush=True)
     sys.stdout.flush()

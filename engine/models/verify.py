@@ -23,6 +23,12 @@ def check(path: Path) -> Header:
 
 def check_tensors(found: Header, path: Path) -> None:
     """Raise ModelFileCorrupt unless every tensor has a plausible shape and lies inside the file."""
+    if not found.tensors or "general.architecture" not in found.metadata:
+        raise ModelFileCorrupt(
+            f"{path.name} is a GGUF file but not a model",
+            hint="it names no architecture or holds no weights",
+            subject=path,
+        )
     names: set[str] = set()
     end = found.data_offset
     for tensor in found.tensors:
@@ -34,12 +40,6 @@ def check_tensors(found: Header, path: Path) -> None:
         raise ModelFileCorrupt(
             f"{path.name} is cut short: {found.file_bytes} bytes of {end}",
             hint="copy or download it again",
-            subject=path,
-        )
-    if not found.tensors or "general.architecture" not in found.metadata:
-        raise ModelFileCorrupt(
-            f"{path.name} is a GGUF file but not a model",
-            hint="it names no architecture or holds no weights",
             subject=path,
         )
 

