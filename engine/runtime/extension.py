@@ -1,7 +1,7 @@
 """Steerway's own C API in the patched llama.cpp, bound to the library that `llama_cpp` loaded.
 
-The API is `native/src/steerway.h`. On a stock llama-cpp-python the symbols are missing: `features()` is empty,
-`version()` is "", and the functions that would need them raise `EngineUnavailable`.
+The API is `native/src/steerway.h`. A stock llama-cpp-python does not have it: `features()` is then empty,
+`version()` is "", and the functions that would need it raise `EngineUnavailable`.
 """
 
 from __future__ import annotations
@@ -120,9 +120,10 @@ def enabled(context: Pointer) -> tuple[str, ...]:
 def shift_range(context: Pointer, seq: int, p0: int, p1: int, delta: int) -> int:
     """Add `delta` to the positions p0 <= pos < p1 of sequence `seq` and rotate their keys, now.
 
-    p0 < 0 means from the start, p1 < 0 to the end. With `RANGED_SHIFT` enabled only the moved cells are touched,
-    otherwise llama.cpp's shift of the whole cache runs. Returns the number of cells moved. Raises `ShiftRefused` when
-    it cannot be done right (shared cells, sliding window, no rotation, ...), `EngineUnavailable` on a stock library.
+    p0 < 0 means from the start, p1 < 0 to the end. With `RANGED_SHIFT` enabled only the moved cells are
+    touched, otherwise llama.cpp's shift of the whole cache runs. Returns the number of cells moved. Raises
+    `ShiftRefused` when it cannot be done right (shared cells, sliding window, no rotation, ...) and
+    `EngineUnavailable` on a stock library.
     """
     library = _patched()
     status = int(library.steerway_kv_shift_range(context, seq, p0, p1, delta))

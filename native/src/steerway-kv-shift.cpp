@@ -242,6 +242,17 @@ int32_t rotate_pending(llama_context & ctx, llama_kv_cache & kv) {
     return STEERWAY_OK;
 }
 
+// llama.cpp's own shift aborts the process for other key types (no rope kernel) and for quantised keys without Hadamard
+// (null pointer), which LLAMA_ATTN_ROT_DISABLE and head sizes that are no multiple of 64 lead to.
+bool llama_can_rotate(const llama_kv_cache & kv) {
+    const ggml_type type = kv.type_k();
+    if (!ggml_is_quantized(type)) {
+        return type == GGML_TYPE_F16 || type == GGML_TYPE_F32;
+    }
+    const ggml_context_ptr probe { ggml_init({ ggml_tensor_overhead(), nullptr, true }) };
+    return probe && kv.build_input_k_rot(probe.get()) != nullptr;
+}
+
 int32_t rotate_all(llama_context & ctx, const llama_kv_cache & kv) {
     ctx.memory_update(false);
     return kv.get_has_shift() ? STEERWAY_COMPUTE_FAILED : STEERWAY_OK;
@@ -262,6 +273,10 @@ int32_t steerway_shift(const steerway_shift_request & asked, bool ranged) {
     const int32_t refused = check_cache(request.ctx, kv);
     if (refused != STEERWAY_OK) {
         return refused;
+    }
+
+    if (!ranged && !llama_can_rotate(*kv)) {
+        return STEERWAY_NO_ROTATION;
     }
 
     const int32_t count = check_cells(kv->get_cells(request.seq), request);
