@@ -145,8 +145,8 @@ class Journal:
     def set_meta(self, cell: Cell, **changes: Any) -> Journal:
         """The journal with members of `cell`'s metadata set, or removed where the value is None.
 
-        Other members keep their bytes and order. A plain note gets a marker; for the front matter, keys of the
-        YAML are set. Raises MetadataUnreadable, IdTaken, TextWouldSplit, CellUnknown.
+        Other members keep their bytes and order. A plain note gets a marker; of the front matter, YAML keys
+        are set. Raises MetadataUnreadable, IdTaken, TextWouldSplit, CellUnknown.
         """
         return edits.set_meta(self, cell, changes)
 

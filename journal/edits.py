@@ -138,7 +138,7 @@ def _put(
 def _framed(
     journal: Journal, index: int, content: bytes, newline: bytes, *, note: bool, marked: bool
 ) -> tuple[int, bytes]:
-    """Where whole lines go in front of cell `index`, and they with what sets them apart from their neighbours.
+    """Where whole lines go in front of cell `index`, and they with what sets them apart from neighbours.
 
     That is a blank line, and a marker of its own for the latter of two notes that would run into each other.
     """
