@@ -42,10 +42,17 @@ class WheelSource(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     `package` and `member` may hold `{n}`, the part's number from 1; `member` is a glob.
     """
 
-    package: str
-    version: str
+    package: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._{}:-]*$")]
+    version: Annotated[str, Meta(pattern=r"^[0-9][A-Za-z0-9.!+]*$")]
     member: str
     parts: Annotated[int, Meta(ge=1, le=1000)] = 1
+
+    def __post_init__(self) -> None:
+        try:
+            self.requirement(1)
+            self.member_of(1)
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            raise ValueError(f"only {{n}} stands in a package or member: {error}") from error
 
     @property
     def kind(self) -> str:

@@ -196,12 +196,21 @@ def test_a_name_nearly_right_is_suggested(typed: str) -> None:
         catalogue.lookup(typed)
 
 
+_WHEELS = (
+    '[models.x]\ntitle = "x"\nfile = "x"\nbytes = 1\nsha256 = "' + 64 * "0" + '"\n[[models.x.sources]]\n'
+    'kind = "wheels"\npackage = "{package}"\nversion = "{version}"\nmember = "x"\n'
+)
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "models = 3",
         "not toml",
         '[models.x]\ntitle = "x"',
+        _WHEELS.format(package="x{part}", version="1"),
+        _WHEELS.format(package="--index-url=x", version="1"),
+        _WHEELS.format(package="x", version="1 --pre"),
         '[models.x]\ntitle = "x"\nfile = "../../x"\nbytes = 1\nsha256 = "00"\nsources = []',
     ],
 )
