@@ -43,8 +43,6 @@ def source_digest(journal: Journal, cell: Cell, *, environment: Mapping[str, str
     parts = [f"{key}={value}" for key, value in sorted((environment or {}).items())]
     for other in (*needed(journal, cell), cell):
         parts += [other.kind, other.text]
-    joined = b"".join(
-        len(part.encode("utf-8", "replace")).to_bytes(8, "little") + part.encode("utf-8", "replace")
-        for part in parts
-    )
+    encoded = [part.encode("utf-8", "replace") for part in parts]
+    joined = b"".join(len(part).to_bytes(8, "little") + part for part in encoded)
     return hashlib.blake2b(joined, digest_size=16).hexdigest()

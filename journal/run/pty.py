@@ -13,7 +13,7 @@ from pathlib import Path
 
 from journal.run.processes import end_session, foreground
 
-BURST_BYTES = 1 << 18
+BURST_BYTES = 1 << 16
 _READ_BYTES = 1 << 16
 _SETTLE_S = 0.004
 
@@ -95,7 +95,7 @@ class Pty:
             pass
 
     def read(self, timeout_s: float) -> bytes | None:
-        """What has come, up to `BURST_BYTES`; b"" after `timeout_s` or `wake`, None when all writers are gone."""
+        """What has come, in a burst; b"" after `timeout_s` or `wake`, None when all writers are gone."""
         ready, _, _ = select.select([self.fd, self._wake_read], [], [], max(0.0, timeout_s))
         if self._wake_read in ready:
             os.read(self._wake_read, 4096)

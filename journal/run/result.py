@@ -27,6 +27,7 @@ class Result:
     timed_out: bool = False
     interrupted: bool = False
     died: bool = False
+    kernel_died: bool = False
     notice: str = ""
     truncated: bool = False
     spool: Path | None = None
@@ -42,7 +43,7 @@ class Result:
         """The exit code this result means for `steerway run`: 0, 1 failed, 3 timeout, 4 kernel died."""
         if self.timed_out:
             return 3
-        if self.died and self.exit is None:
+        if self.kernel_died and not self.interrupted:
             return 4
         return 0 if self.ok else 1
 

@@ -145,7 +145,6 @@ class Shell:
         self.start()
         self._count += 1
         run = f"{self._secret}{self._count}"
-        self._interrupts = 0
         outer = self._write_files(text, name, dict(exports or {}))
         terminal = self._terminal
         terminal.acquire()
@@ -157,6 +156,7 @@ class Shell:
             if self.alive:
                 terminal.echo(False)
             terminal.release()
+            self._interrupts = 0
 
     def _write_files(self, text: str, name: str, exports: dict[str, str]) -> Path:
         folder = Path(self._folder.name) if self._folder else Path()

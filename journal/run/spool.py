@@ -51,15 +51,20 @@ class Spool:
     """One output being written; `path` is where it is found when it is finished."""
 
     def __init__(self, folder: Path, key: str, *, limit_bytes: int = ONE_BYTES) -> None:
-        stem = re.sub(r"[^\w-]", "_", key)[:60]
-        self._part = folder / f"{stem}.part"
-        self._colours = folder / f"{stem}.ansi"
-        self.path = folder / f"{stem}.txt"
+        stem = self.stem(folder, key)
+        self._part = stem.with_name(f"{stem.name}.part")
+        self._colours = stem.with_name(f"{stem.name}.ansi")
+        self.path = stem.with_name(f"{stem.name}.txt")
         self._limit = limit_bytes
         self._file: IO[bytes] | None = self._part.open("w+b", buffering=0)
         self._has_colours = False
         self.written_bytes = 0
         self.left_out_bytes = 0
+
+    @staticmethod
+    def stem(folder: Path, key: str) -> Path:
+        """Where a cell's output files begin, without their endings."""
+        return folder / re.sub(r"[^\w-]", "_", key)[:60]
 
     def write(self, text: str) -> None:
         """Append; past the limit it is counted, not kept."""
