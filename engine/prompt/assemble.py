@@ -8,7 +8,7 @@ from engine import grammars
 from engine.decode.heal import Vocabulary, healed
 from engine.errors import ContextTooLong, UsageError
 from engine.prompt import budget
-from engine.prompt.layouts import DOCUMENT_LAYOUTS, DocumentLayout, EmptySuffix, Family
+from engine.prompt.layouts import BY_ID, DOCUMENT_LAYOUTS, DocumentLayout, EmptySuffix, Family
 from engine.prompt.prompt import Prompt, Segment, SegmentKind
 from engine.prompt.render import Rendered, render
 from engine.prompt.tokenizer import Tokenizer, encode_text
@@ -108,8 +108,8 @@ class _Assembly:
         return Prompt(segments, uses, plan, self._layout.name, healing[1], self._stops())
 
     def _marker_id(self, marker: str) -> int | None:
-        if marker.startswith("id:"):
-            return int(marker.removeprefix("id:"))
+        if marker.startswith(BY_ID):
+            return int(marker.removeprefix(BY_ID))
         return self._tokenizer.special(marker)
 
     def _encode(self, text: str) -> list[int]:

@@ -10,7 +10,17 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from engine.prompt.layouts import CODELLAMA, DEEPSEEK, FAMILIES, PLAIN, QWEN, STARCODER, STARCODER1, Family
+from engine.prompt.layouts import (
+    BY_ID,
+    CODELLAMA,
+    DEEPSEEK,
+    FAMILIES,
+    PLAIN,
+    QWEN,
+    STARCODER,
+    STARCODER1,
+    Family,
+)
 
 Lookup = Callable[[str], int | None]
 
@@ -46,6 +56,8 @@ def detect(metadata: Mapping[str, Any], lookup: Lookup) -> Family:
     without FIM markers are PLAIN, with whatever repository markers they do have.
     """
     family = _by_vocabulary(lookup)
+    if not family.fim:
+        family = _by_metadata(metadata, family)
     if metadata.get("tokenizer.ggml.model") == "llama":
         family = replace(family, dummy_space=_true(metadata.get("tokenizer.ggml.add_space_prefix", True)))
     else:
@@ -77,12 +89,20 @@ def tuned(family: Family, name: str) -> Family:
 
 
 def _by_vocabulary(lookup: Lookup) -> Family:
-    for family in FAMILIES:
-        spelled = _spelled(family, lookup)
-        if spelled.fim:
-            return spelled
+    complete = [spelled for family in FAMILIES if (spelled := _spelled(family, lookup)).fim]
+    if complete:
+        return max(complete, key=lambda family: len(family.markers))
     plain = replace(PLAIN, repository="<repo_name>", separator="<file_sep>", stops=("<|endoftext|>",))
     return _spelled(plain, lookup)
+
+
+def _by_metadata(metadata: Mapping[str, Any], family: Family) -> Family:
+    """`family` with FIM markers by token id, when the GGUF names them and their spelling is not known."""
+    ids = [metadata.get(f"tokenizer.ggml.fim_{part}_token_id") for part in ("pre", "suf", "mid")]
+    if None in ids:
+        return family
+    prefix, suffix, middle = (f"{BY_ID}{token}" for token in ids)
+    return replace(family, name="fim", prefix=prefix, suffix=suffix, middle=middle)
 
 
 def _spelled(family: Family, lookup: Lookup) -> Family:

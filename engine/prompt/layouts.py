@@ -12,6 +12,9 @@ from typing import Literal
 DocumentLayout = Literal["repo", "comments", "docstring"]
 EmptySuffix = Literal["prefix", "newline", "fim"]
 
+# A marker "spelled" like this is a token id: `id:32007`.
+BY_ID = "id:"
+
 DOCUMENT_LAYOUTS: tuple[DocumentLayout, ...] = ("repo", "comments", "docstring")
 
 
@@ -97,5 +100,5 @@ DEEPSEEK = Family(
 )
 PLAIN = Family("plain")
 
-# Tried in order against a vocabulary; the first whose FIM markers are all there wins.
+# Tried against a vocabulary; of those whose FIM markers are all there, the one with most markers wins.
 FAMILIES: tuple[Family, ...] = (QWEN, STARCODER, STARCODER1, CODELLAMA, DEEPSEEK)
