@@ -90,6 +90,10 @@ class SteerwayServer(LanguageServer):
         """A message the person sees."""
         self.window_show_message(types.ShowMessageParams(types.MessageType.Warning, message))
 
+    def report_server_error(self, error: Exception, source: object) -> None:
+        """A mistake of ours: logged once, where pygls would show it at every keystroke."""
+        self.session.once(explain(error))
+
     async def ask_configuration(self) -> object:
         """The editor's `steerway` section; None when it has none or does not say."""
         items = [types.ConfigurationItem(section="steerway")]
@@ -128,11 +132,13 @@ class SteerwayServer(LanguageServer):
             await progress.create_async(_PROGRESS_TOKEN)
         except JsonRpcException:
             return
-        progress.begin(_PROGRESS_TOKEN, types.WorkDoneProgressBegin("Steerway", message="loading the model"))
+        progress.begin(
+            _PROGRESS_TOKEN, types.WorkDoneProgressBegin(title="Steerway", message="loading the model")
+        )
         await self._loaded.wait()
         error = self.session.model.error
         message = explain(error) if error else f"{self.session.model.name} is ready"
-        progress.end(_PROGRESS_TOKEN, types.WorkDoneProgressEnd(message))
+        progress.end(_PROGRESS_TOKEN, types.WorkDoneProgressEnd(message=message))
 
     def _model_changed(self) -> None:
         model = self.session.model
@@ -165,7 +171,7 @@ def _wire(server: SteerwayServer) -> None:
         await server.begin()
 
     @feature(types.SHUTDOWN)
-    def _shutdown(params: object = None) -> None:
+    def _shutdown(*params: Any) -> None:
         server.shut_down = True
 
     @feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)

@@ -108,6 +108,7 @@ class Session:
         self.history = History()
         self.guard = Guard()
         self.on_change: Callable[[str], None] = lambda uri: None
+        self.working: Callable[[], int] = lambda: 0
         self._forced_journal = forced_journal
         self._initial: object = None
         self._said: set[str] = set()

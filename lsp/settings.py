@@ -39,9 +39,12 @@ class EditorSettings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         dict[str, bool],
         Meta(description='Languages switched off, by language id: {"markdown": false}; "*" is the rest.'),
     ] = msgspec.field(default_factory=dict)
-    max_tokens: Annotated[
-        int | None, Meta(ge=1, le=1024, description="Longest suggestion, in tokens (default: the user's).")
-    ] = None
+    max_tokens: (
+        Annotated[
+            int, Meta(ge=1, le=1024, description="Longest suggestion, in tokens (default: the user's).")
+        ]
+        | None
+    ) = None
     debounce_ms: Annotated[
         int, Meta(ge=0, le=5000, description="Wait after a keystroke before the model runs.")
     ] = 40

@@ -72,6 +72,7 @@ class Suggester:
         self._newest = 0
         self._running: dict[int, tuple[str, Job]] = {}
         session.on_change = self.drop
+        session.working = lambda: len(self._running)
 
     def drop(self, uri: str) -> None:
         """The file moved: what is under way for it is of no use."""

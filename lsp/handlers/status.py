@@ -19,6 +19,7 @@ async def handle(session: Session, arguments: list[Any]) -> dict[str, Any]:
         "settings": _settings(session),
         "client": {"name": session.client.name, "inlineCompletion": session.client.inline_completion,
                    "encoding": session.client.encoding},
+        "working": session.working(),
         "cached": len(session.cache),
         **session.history.report(),
     }  # fmt: skip
