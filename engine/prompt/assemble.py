@@ -169,11 +169,12 @@ class _Assembly:
         prefix, suffix = self._request.prefix, self._layout.suffix
         file = budget.around(prefix, suffix, room, self._encode)
         wanted = [len(segment.tokens) for segment in whole]
-        share = budget.share(total=room, file=file.tokens, documents=sum(wanted))
+        line = prefix.rpartition("\n")[2][-budget.MINIMUM_LINE_TOKENS * 16 :]
+        minimum = min(len(self._encode(line)), budget.MINIMUM_LINE_TOKENS)
+        share = budget.share(total=room, file=file.tokens, documents=sum(wanted), minimum=minimum)
         if share.file < file.tokens:
             file = budget.around(prefix, suffix, share.file, self._encode)
-        line = prefix.rpartition("\n")[2]
-        if len(file.prefix.tokens) < min(len(self._encode(line)), budget.MINIMUM_LINE_TOKENS) or room < 1:
+        if len(file.prefix.tokens) < minimum or room < 1:
             raise ContextTooLong(
                 f"the line at the cursor does not fit into a prompt of {self._limit} tokens",
                 hint="raise context_tokens or ask for fewer tokens",

@@ -55,23 +55,25 @@ class Around:
 def around(prefix: str, suffix: str, limit: int, encode: Encode) -> Around:
     """The lines nearest the cursor that fit into `limit` tokens.
 
-    The suffix may take a quarter (SUFFIX_SHARE), and what the prefix leaves.
+    The suffix may take a quarter (SUFFIX_SHARE), and what the prefix leaves, but not the cursor's line.
     """
     first = before(prefix, limit, encode)
-    second = after(suffix, max(limit - len(first.tokens), int(limit * SUFFIX_SHARE)), encode)
+    spare = limit - min(len(first.tokens), MINIMUM_LINE_TOKENS)
+    quarter = min(int(limit * SUFFIX_SHARE), spare)
+    second = after(suffix, max(limit - len(first.tokens), quarter), encode)
     if len(first.tokens) + len(second.tokens) > limit:
         first = before(prefix, limit - len(second.tokens), encode)
     return Around(first, second)
 
 
-def share(*, total: int, file: int, documents: int) -> Share:
+def share(*, total: int, file: int, documents: int, minimum: int = 0) -> Share:
     """Split `total` tokens between a file that wants `file` and documents that want `documents`.
 
-    When both do not fit, the file gets what documents leave but never less than half (FILE_SHARE).
-    What the file takes is counted in steps of STEP_TOKENS.
+    When both do not fit, the file gets what documents leave but never less than half (FILE_SHARE)
+    nor than `minimum`. What the file takes is counted in steps of STEP_TOKENS.
     """
     stepped = min(-(-file // STEP_TOKENS) * STEP_TOKENS, total)
-    limit = max(total - documents, int(total * FILE_SHARE))
+    limit = max(total - documents, int(total * FILE_SHARE), min(minimum, total))
     taken = min(stepped, limit) if file + documents > total else min(file, limit)
     return Share(file=taken, documents=min(documents, total - taken))
 

@@ -89,6 +89,11 @@ def _docstring(document: Document, language: str) -> Rendered:
     if language not in _BLOCKS:
         return Rendered(document.name, _body(document, fenced=True))
     opening, closing, suffix = _BLOCKS[language]
-    text = _body(document, fenced=False).replace(closing, closing[0] + " " + closing[1:])
+    body = _body(document, fenced=False)
+    if language == "python":
+        opening = 'r"""' if "\\" in body else opening
+        text = body.replace(closing, "'''")
+    else:
+        text = body.replace(closing, closing[0] + " " + closing[1:])
     name = str(PurePosixPath(document.name or "document").with_suffix(suffix))
     return Rendered(name, f"{opening}\n{text}{closing}\n")
