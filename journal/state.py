@@ -61,11 +61,6 @@ class Run:
     ended: str
 
 
-def source_digest(text: str) -> str:
-    """The hash of a cell's text that a run is recorded under: whether an output is of today's text."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
 def open_state(root: Path) -> State:
     """The state of the workspace at `root`: its `.steerway/state.db`, or the user's state folder."""
     local = State(root / ".steerway" / "state.db")

@@ -24,7 +24,7 @@ class Workspace:
 
     @classmethod
     def find(cls, start: Path) -> Workspace:
-        """The nearest folder from `start` up with a `.git`, a `.steerway` or a journal; else `start` itself."""
+        """The nearest folder from `start` up with a `.git`, a `.steerway` or a journal; else `start`."""
         start = start.absolute()
         folder = start if start.is_dir() else start.parent
         for candidate in (folder, *folder.parents):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from journal.state import KEPT_RUNS, Run, State, open_state, source_digest
+from journal.state import KEPT_RUNS, Run, State, open_state
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 def record(state: State, key: str = "r5q8", **changes: object) -> None:
-    values = {"kind": "sh", "exit": 0, "ms": 12.5, "source_digest": source_digest("true"), "output_path": ""}
+    values = {"kind": "sh", "exit": 0, "ms": 12.5, "source_digest": "d1g357", "output_path": ""}
     state.record_run("a.journal.md", key, **{**values, **changes})  # type: ignore[arg-type]
 
 
@@ -27,7 +27,7 @@ def test_runs_are_remembered_and_the_newest_is_told(state: State) -> None:
 
     last = state.last_run("a.journal.md", "r5q8")
     assert isinstance(last, Run)
-    assert (last.exit, last.ms, last.source_digest) == (None, 3, source_digest("true"))
+    assert (last.exit, last.ms, last.source_digest) == (None, 3, "d1g357")
     assert [run.exit for run in state.runs("a.journal.md")] == [None, 1]
     assert state.last_run("b.journal.md", "r5q8") is None
     assert state.last_run("a.journal.md", "none") is None
