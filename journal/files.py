@@ -71,7 +71,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def save(path: Path, journal: Journal, stamp: Stamp | None) -> Stamp:
-    """Replace the file at `path` in one step, if it still is what `stamp` stands for (None: if there is none).
+    """Replace the file at `path` in one step, if it still is what `stamp` stands for (None: no file).
 
     Keeps the file's mode and, through a link, the link. Data and folder are synced before it returns. On any
     failure the file is as it was and the journal's bytes are in a recovery copy that the error names.

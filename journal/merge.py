@@ -1,8 +1,8 @@
 """Three-way merge of journals, cell by cell: by id, then by content, then line by line within a cell.
 
 Nothing is dropped: where both sides changed the same lines, or one changed what the other removed, the result
-has a conflict cell with both. Chunks are found as diff3 does (Khanna, Kunal, Pierce: "A Formal Investigation of
-Diff3").
+has a conflict cell with both. Chunks are found as diff3 does (Khanna, Kunal, Pierce: "A Formal Investigation
+of Diff3").
 """
 
 from __future__ import annotations

@@ -1,0 +1,150 @@
+"""The byte rule: parsing loses nothing, for any bytes, in linear time; fences are where Markdown has them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from mdit_py_plugins.front_matter import front_matter_plugin
+
+from journal.document import Journal
+from journal.scan import BOM, blocks
+
+HOSTILE = {
+    "newlines": b"\n",
+    "carriage returns": b"\r",
+    "letters": b"a",
+    "short lines": b"a\n",
+    "items": b"- a\n",
+    "empty items": b"-\n",
+    "deep items": b"- ",
+    "deep quotes": b">",
+    "nested quotes": b"> > > - x\n",
+    "fences": b"```\n",
+    "cells": b"```sh {}\n```\n",
+    "growing fence": b"`",
+    "markers": b"<!-- journal:{} -->\n",
+    "open comments": b"<!-- journal:\n",
+    "open tags": b"<a b ",
+    "attributes": b"<a b='",
+    "spaces": b" ",
+    "tabs": b"\t",
+    "spaced lines": b"  x\n",
+    "conflict starts": b"<<<<<<< a\n",
+    "conflicts": b"<<<<<<< a\nx\n=======\ny\n>>>>>>> b\n",
+    "rules": b"- - - ",
+    "underlines": b"a\n===\n",
+    "front matter": b"---\n",
+    "braces": b"```x {",
+    "brackets": b'<!-- journal:{"a":[[[[',
+    "bad UTF-8": b"\xff",
+    "NULs": b"\0",
+    "mixed": b"\r\n\n\r \t```~~~\n>>- 1. ",
+}
+
+
+def check(data: bytes) -> Journal:
+    journal = Journal.parse(data)
+    assert b"".join(cell.raw for cell in journal.cells) == data
+    assert all(cell.raw for cell in journal.cells)
+    assert [cell.index for cell in journal.cells] == list(range(len(journal.cells)))
+    assert len({cell.key for cell in journal.cells}) == len(journal.cells)
+    for cell in journal.cells:
+        assert data[cell.start : cell.start + len(cell.raw)] == cell.raw
+        assert 0 <= cell.body[0] <= cell.body[1] <= len(cell.raw)
+        cell.text.encode()
+        cell.title.encode()
+    assert isinstance(journal.front, dict)
+    assert all(problem.message and problem.line > 0 for problem in journal.problems)
+    return journal
+
+
+def test_the_cells_of_any_file_joined_are_the_file() -> None:
+    data = b'\xef\xbb\xbf## caf\xe9\r\n```sh {"id":"a1"}\rls\n<<<<<<< HEAD\n<!-- journal:{"kind":"new"} -->\0'
+    journal = Journal.parse(data)
+    assert b"".join(cell.raw for cell in journal.cells) == data
+
+
+@settings(max_examples=500)
+@given(data=st.data())
+def test_byte_rule(data: st.DataObject, journal_bytes: st.SearchStrategy[bytes]) -> None:
+    check(data.draw(journal_bytes))
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000)
+@given(data=st.data())
+def test_byte_rule_at_length(data: st.DataObject, journal_bytes: st.SearchStrategy[bytes]) -> None:
+    check(data.draw(journal_bytes))
+
+
+@pytest.mark.parametrize("seed", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_input_of_half_a_megabyte(seed: bytes) -> None:
+    """Would take minutes, and so run into the test's time limit, if any part were quadratic."""
+    check(seed * (500_000 // len(seed)))
+
+
+def fences_here(data: bytes) -> list[tuple[int, int]]:
+    return [(block.start, block.end) for block in blocks(data) if block.kind == "fence"]
+
+
+def fences_of_oracle(data: bytes) -> list[tuple[int, int]]:
+    """markdown-it-py's fences at the top level, as offsets."""
+    starts = [0, *(match.end() for match in re.finditer(rb"\r\n?|\n", data))]
+    starts += [len(data)] if starts[-1] != len(data) else []
+    parser = MarkdownIt("commonmark", {"maxNesting": 100}).use(front_matter_plugin)
+    tokens = parser.parse(data.decode("latin-1"))
+    maps = [token.map for token in tokens if token.type == "fence" and token.level == 0 and token.map]
+    return [(starts[first], starts[min(last, len(starts) - 1)]) for first, last in maps]
+
+
+_DIFFER = re.compile(rb"\A---|^ {0,3}\[[^\]]*\]:|[\0\x0b\x0c\x1c-\x1f\x85\xa0]", re.M)
+"""What the plug-in for front matter and the reference parser see differently, and no journal turns on."""
+
+
+@settings(max_examples=500)
+@given(data=st.data())
+def test_fences_are_where_markdown_has_them(
+    data: st.DataObject, tidy_bytes: st.SearchStrategy[bytes]
+) -> None:
+    raw = data.draw(tidy_bytes)
+    if not _DIFFER.search(raw):
+        assert fences_here(raw) == fences_of_oracle(raw)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```sh {}\nls\n```\n",
+        "~~~~sh {}\n~~~\n```\n~~~~\n",
+        "- item\n  ```sh {}\n  ls\n  ```\n",
+        "- item\n\n  ```sh {}\n\nafter\n```sh {}\n```\n",
+        "> ```sh {}\n> ls\n> ```\n",
+        "> ```sh {}\nout\n```\n",
+        "    ```sh {}\n    ls\n",
+        "para\n    ```sh {}\n```sh {}\n",
+        "<!--\n```sh {}\n-->\n```sh {}\n```\n",
+        "<div>\n```sh {}\n```\n\n```sh {}\n```\n",
+        "para\n<b>\n```sh {}\n```\n",
+        "<b>\n```sh {}\n```\n",
+        "1. one\n   ```\n2. two\n```sh {}\n",
+        "-\n\n  ```sh {}\n  ```\n",
+        "- - > - ```\n",
+        "``` a`b {}\n```sh {}\n",
+        "```sh {}\n ```` \n",
+        "a\r```sh {}\rls\r```\rb\r",
+        "---\ntitle: x\n---\n```sh {}\n",
+        ">\t```sh {}\n-\t```\n\t```\n```sh {}\n",
+    ],
+)
+def test_fences_of_known_hard_cases(text: str) -> None:
+    assert fences_here(text.encode()) == fences_of_oracle(text.encode())
+
+
+def test_front_matter_behind_a_byte_order_mark() -> None:
+    journal = Journal.parse(BOM + b"---\ntitle: X\n---\n")
+    assert [cell.kind for cell in journal.cells] == ["front"]
+    assert journal.title == "X"
