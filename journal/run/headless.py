@@ -51,30 +51,23 @@ def run_journal(path: Path, journal: Journal, workspace: Workspace, options: Opt
     pinned = {journal.cell(name).key: journal.cell(name) for name in options.pins}
     size = shutil.get_terminal_size((100, 24))
     report = reporter(as_json=options.as_json, journal=journal)
-    with (
-        Runner(path, workspace, on_event=report.event, size=(size.lines, size.columns)) as runner,
-        _stopping(runner) as stopped,
-    ):
+    with Runner(path, workspace, on_event=report.event, size=(size.lines, size.columns)) as runner:
         cells = choose(journal, runner, cells=options.cells, step=options.step, start=options.start)
         for cell in pinned.values():
             _check_pinned(cell, cells)
         ask = _ask(path, cells) if _can_ask() else None
         Trust().require(journal, path, agreed=options.trust, ask=ask, cells=cells)
-        results = []
-        for result in run_cells(
-            runner,
-            journal,
-            cells,
-            timeout=options.timeout,
-            params=params,
-            keep_going=options.keep_going,
-        ):
-            results.append(result)
-            report.result(result)
-            if result.cell in pinned:
-                report.say(f"pinned {pin(path, pinned[result.cell], result)}")
-            if stopped:
-                break
+        results: list[Result] = []
+        with _stopping(runner) as stopped:
+            for result in run_cells(
+                runner, journal, cells, timeout=options.timeout, params=params, keep_going=options.keep_going
+            ):
+                results.append(result)
+                report.result(result)
+                if result.cell in pinned:
+                    report.say(f"pinned {pin(path, pinned[result.cell], result)}")
+                if stopped:
+                    break
         report.summary(results, len(cells))
     return 128 + stopped[0] if stopped else _exit_code(results)
 

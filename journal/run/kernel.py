@@ -149,10 +149,8 @@ class Kernel:
         if self.choice.remark and not self._remarked:
             self._remarked = True
             on_bytes(f"[{self.choice.remark}]\n".encode())
-        if self.choice.language == "python" and (variables or exports):
-            self._execute(
-                _preamble(variables or {}, exports or {}), None, lambda data: None, None, silent=True
-            )
+        if self.choice.language == "python":
+            self._execute(preamble, None, lambda data: None, None, silent=True)
         return self._execute(text, timeout, on_bytes, on_picture)
 
     def _execute(

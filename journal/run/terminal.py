@@ -112,10 +112,10 @@ class Cleaner:
 
     def _lines(self, text: str) -> Chunk:
         head, newline, rest = (self._pending + text).rpartition("\n")
-        if SPECIAL.search(head):
-            head = "\n".join(resolve(line)[0] if SPECIAL.search(line) else line for line in head.split("\n"))
+        if _special(head):
+            head = "\n".join(resolve(line)[0] if _special(line) else line for line in head.split("\n"))
         done = head + newline
-        self._pending = unfinished(rest) if SPECIAL.search(rest) else rest
+        self._pending = unfinished(rest) if _special(rest) else rest
         if len(self._pending) > _LONG_LINE:
             done += resolve(self._pending)[0]
             self._pending = ""
@@ -163,6 +163,11 @@ class Cleaner:
         self._remember(done)
         after = self._pass(rest)
         return Chunk(done + after.text, after.tail)
+
+
+def _special(text: str) -> bool:
+    # One character is found far faster than a pattern is.
+    return "\r" in text or "\x08" in text or ("\x1b" in text and SPECIAL.search(text) is not None)
 
 
 def _has_moves(text: str) -> bool:

@@ -24,12 +24,12 @@ _DESTRUCTIVE: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     for name, pattern in (
         (
             "removes files",
-            r"\brm\s+(?:-\w+\s+)*-\w*[rRf]\w*|\brm\s+--(?:recursive|force)|\bfind\b.*\s-delete\b",
+            r"\brm\s+(?:-\w+\s+)*-\w*[rRf]|\brm\s+--(?:recursive|force)|\bfind\b.*\s-delete\b",
         ),
         ("removes files", r"\bshutil\.rmtree\(|\bos\.(?:remove|unlink|removedirs)\("),
         (
             "rewrites a remote branch",
-            r"\bgit\s+push\b[^\n;|&]*(?:\s--force\b|\s-f\b|--force-with-lease|\s\+\w)",
+            r"\bgit\s+push\b[^\n;|&]*\s(?:--force|-f\b|\+\w)",
         ),
         ("throws changes away", r"\bgit\s+(?:reset\s+--hard|clean\s+-\w*f|checkout\s+--\s|branch\s+-D)"),
         ("formats a disk", r"\bmkfs(?:\.\w+)?\b|\bwipefs\b|\bfdisk\b|\bparted\b"),
