@@ -1,0 +1,211 @@
+"""`steerway context`: what a suggestion would read at a step, and what was wrong with reading it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.errors import EngineError, ModelError, UsageError
+from journal.commands.common import (
+    Opened,
+    find_workspace,
+    journal_option,
+    json_option,
+    print_json,
+    step_option,
+    try_journal,
+)
+
+if TYPE_CHECKING:
+    from engine.documents import Document
+    from journal.context import Entry, Snapshot
+
+# Characters a token of code or English prose averages; used only where no model can count.
+CHARACTERS_PER_TOKEN = 3.5
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Tokens of each document in order, and how many of them a prompt would leave out."""
+
+    tokens: tuple[int, ...]
+    cut_tokens: tuple[int, ...]
+    budget_tokens: int
+    model: str
+    estimated: bool = False
+    problem: str = ""
+
+
+@click.command()
+@journal_option
+@step_option
+@click.option(
+    "--model",
+    metavar="NAME|PATH",
+    help="Count with this model: of the catalogue, a GGUF file, `fake` or `remote:URL`.",
+)
+@click.option("--diff", "with_diff", is_flag=True, help="Show what changed in references that drifted.")
+@json_option
+def context(
+    journal: Path | None, step: str | None, model: str | None, with_diff: bool, as_json: bool
+) -> None:
+    """Show what a suggestion would read at a step: documents, tokens, drift.
+
+    The most relevant document comes last, nearest the cursor. What could not be read goes to stderr, and
+    with --json to "problems" as well. Nothing is run, imported or fetched.
+
+    \b
+      steerway context
+      steerway context --step 2 --json
+      steerway context --diff
+    """
+    from journal.context import snapshot
+
+    opened = _open(journal)
+    try:
+        chosen = opened.step(step)
+        taken = snapshot(opened.journal, path=opened.path, workspace=opened.workspace, step=chosen)
+        counted = _count(taken.documents, model)
+        problems = _problems(opened, taken, counted)
+    finally:
+        opened.workspace.close()
+    if as_json:
+        print_json(as_dict(taken, counted, problems, with_diff=with_diff))
+        return
+    for problem in problems:
+        click.echo(f"steerway: {problem}", err=True)
+    _show(taken, counted, opened, with_diff=with_diff)
+
+
+def as_dict(
+    taken: Snapshot, counted: Counted, problems: tuple[str, ...], *, with_diff: bool = False
+) -> dict[str, Any]:
+    """The documented JSON of a context (docs/context.md)."""
+    step = taken.step
+    return {
+        "step": (step.id or step.key) if step is not None else None,
+        "step_title": step.title if step is not None else None,
+        "step_state": step.meta.get("state", "todo") if step is not None else None,
+        "budget_tokens": counted.budget_tokens,
+        "used_tokens": sum(counted.tokens),
+        "model": counted.model,
+        "estimated": counted.estimated,
+        "digest": taken.digest,
+        "documents": [
+            _document(entry, *numbers, with_diff=with_diff)
+            for entry, *numbers in zip(taken.entries, counted.tokens, counted.cut_tokens, strict=True)
+        ],
+        "problems": list(problems),
+    }
+
+
+def _document(entry: Entry, tokens: int, cut_tokens: int, *, with_diff: bool) -> dict[str, Any]:
+    document = entry.document
+    shown = {
+        "name": document.name,
+        "kind": document.kind,
+        "tokens": tokens,
+        "cut_tokens": cut_tokens,
+        "origin": document.origin,
+        "version": document.version,
+        "language": document.language,
+        "drift": entry.drift or None,
+        "cell": entry.cell or None,
+    }
+    return {**shown, "diff": entry.diff} if with_diff else shown
+
+
+def _open(journal: Path | None) -> Opened:
+    opened = try_journal(journal)
+    if opened is None:
+        workspace = find_workspace(None)
+        place = "no journal in" if workspace.in_repository else "no git repository and no journal at"
+        workspace.close()
+        raise UsageError(
+            f"{place} {workspace.root}", hint="create one with `steerway new NAME`, or pass --journal FILE"
+        )
+    return opened
+
+
+def _count(documents: tuple[Document, ...], model: str | None) -> Counted:
+    """Tokens by the model's own tokenizer, or an estimate where the default model is not to be had."""
+    from engine.settings import load
+
+    settings = load()
+    try:
+        return _by_engine(documents, model)
+    except (ModelError, EngineError) as error:
+        if model is not None:
+            raise
+        tokens = tuple(math.ceil(len(document.text) / CHARACTERS_PER_TOKEN) for document in documents)
+        problem = f"tokens are estimated: {error}"
+        return Counted(tokens, (0,) * len(tokens), settings.context_tokens, settings.model, True, problem)
+
+
+def _by_engine(documents: tuple[Document, ...], model: str | None) -> Counted:
+    from engine.open import open_engine
+    from engine.request import Request
+    from engine.settings import load
+
+    settings = load()
+    engine = open_engine(model, settings=settings)
+    try:
+        name = engine.info.model
+        plan = engine.plan(
+            Request(
+                prefix="",
+                suffix="",
+                documents=documents,
+                max_tokens=settings.max_tokens,
+                layout=settings.layout or None,
+            )
+        )
+    finally:
+        engine.close()
+    return Counted(
+        tuple(use.tokens for use in plan.documents),
+        tuple(use.cut_tokens for use in plan.documents),
+        plan.budget_tokens,
+        name,
+    )
+
+
+def _problems(opened: Opened, taken: Snapshot, counted: Counted) -> tuple[str, ...]:
+    written = (f"line {problem.line}: {problem.message}" for problem in opened.journal.problems)
+    return tuple(dict.fromkeys((*written, *taken.problems, *([counted.problem] if counted.problem else ()))))
+
+
+def _show(taken: Snapshot, counted: Counted, opened: Opened, *, with_diff: bool) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=max(console.width, 140))
+    step = taken.step
+    where = f"{escape(step.title)} ({step.meta.get('state', 'todo')})" if step is not None else "no step"
+    console.print(f"[bold]{where}[/bold]  {escape(opened.workspace.key(opened.path))}")
+    if not taken.entries:
+        console.print("nothing to read at this step yet: add a ticket, doc or source cell, or a note")
+        return
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for heading in ("document", "kind", "tokens", "from", "state"):
+        table.add_column(heading, justify="right" if heading == "tokens" else "left", overflow="fold")
+    for entry, tokens, cut in zip(taken.entries, counted.tokens, counted.cut_tokens, strict=True):
+        document = entry.document
+        shown = f"{tokens}" + (f" (cut by {cut})" if cut else "")
+        style = "yellow" if entry.drift in {"drifted", "missing"} else ""
+        row = (document.name, document.kind, shown, document.origin, str(entry.drift))
+        table.add_row(*map(escape, row), style=style)
+    console.print(table)
+    about = "about " if counted.estimated else ""
+    total = f"{about}{sum(counted.tokens)} of {counted.budget_tokens} tokens ({escape(counted.model)})"
+    console.print(total, style="dim")
+    for entry in taken.entries if with_diff else ():
+        if entry.diff:
+            console.print(f"\n{escape(entry.diff)}", end="", soft_wrap=True)
