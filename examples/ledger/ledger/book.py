@@ -32,7 +32,7 @@ class Book:
     def contra(self, ref: str, *, memo: str, on: date) -> Entry:
         """Take the entry called `ref` back, once, and return the entry that does so.
 
-        >>> book.contra(sale.ref, memo="typing error", on=date(2026, 3, 3))
+        >>> book.contra(sale.ref, memo="typing error", on=today)
         """
         if ref in self.taken_back:
             raise ValueError(f"{ref} was taken back already")
