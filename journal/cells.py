@@ -15,6 +15,10 @@ from journal.scan import BOM, TO_LINE_END, Block, blocks, end_of_line
 
 REFERENCE_KINDS = ("ticket", "doc", "source")
 MARKED_KINDS = ("step", "note", *REFERENCE_KINDS)
+RESERVED_KINDS = (*MARKED_KINDS, "front", "output", "conflict", "unknown")
+"""Kinds that no fence's language can be."""
+
+LANGUAGE = re.compile(r"[\w+#./-]+")
 STATES = ("todo", "doing", "done", "dropped")
 
 _MARKER = re.compile(rb"<!--[ \t\r\n]*+journal:(.*?)-->[ \t]*+", re.S)
@@ -142,10 +146,11 @@ def _code(data: bytes, block: Block) -> _Part | None:
     if brace < 0:
         return None
     json = (brace, block.info[0] + len(data[slice(*block.info)].rstrip(b" \t")))
-    language = data[block.info[0] : brace].strip(b" \t").decode("utf-8", "replace").lower()
+    words = data[block.info[0] : brace].decode("utf-8", "replace").lower().split()
     part = _Part("unknown", block.start, block.end, block.body, json)
     part.fence, part.indent, part.closed = block.marker, block.indent, block.closed
     _read_json(data, part)
+    language = words[0] if words and LANGUAGE.fullmatch(words[0]) and words[0] not in RESERVED_KINDS else ""
     if not part.problem and not language:
         part.problem = "this fence names no language"
     if not part.closed:

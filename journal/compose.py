@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from journal import metadata
-from journal.cells import MARKED_KINDS, REFERENCE_KINDS, Cell
+from journal.cells import LANGUAGE, MARKED_KINDS, REFERENCE_KINDS, RESERVED_KINDS, Cell
 from journal.errors import KindUnknown, TextWouldSplit
 from journal.lines import encoded, replace_lines
 
-_LANGUAGE = re.compile(r"[^\s`{}~]+")
 _HASHES_AT_END = re.compile(r"(?:^|[ \t])#+$")
 _CLOSING_RUN = re.compile(rb" {0,3}(`{3,}|~{3,})")
 _LINES = re.compile(r"([0-9]+)(?:-([0-9]+))?")
@@ -55,7 +54,7 @@ def _heading(title: str) -> str:
 
 def _fence(kind: str, text: str, meta: Mapping[str, Any]) -> list[bytes]:
     language = "text" if kind == "output" else kind
-    if not _LANGUAGE.fullmatch(language) or kind in ("front", "conflict", "unknown"):
+    if not LANGUAGE.fullmatch(language) or language in RESERVED_KINDS:
         raise KindUnknown(
             f"no cell can be of the kind {kind!r}",
             hint="use step, note, ticket, doc, source, output or a language such as sh or python",
@@ -122,10 +121,10 @@ def with_text(cell: Cell, text: str, newline: bytes) -> bytes:
     start, end = cell.body
     before, old, after = cell.raw[:start], cell.raw[start:end], cell.raw[end:]
     if cell.kind == "front":
-        return before + (_ended(replace_lines(old, text, newline), newline) if text else b"") + after
+        return before + (replace_lines(old, text, newline, close=True) if text else b"") + after
     if old:
         return before + replace_lines(old, text, newline) + after
-    return _ended(before, newline) + _ended(replace_lines(b"", text, newline), newline) + after
+    return _ended(before, newline) + replace_lines(b"", text, newline, close=True) + after
 
 
 def _ended(lines: bytes, newline: bytes) -> bytes:
@@ -135,7 +134,7 @@ def _ended(lines: bytes, newline: bytes) -> bytes:
 def _with_code(cell: Cell, text: str, newline: bytes) -> bytes:
     start, end = cell.body
     old = cell.raw[start:end]
-    body = _ended(replace_lines(old, text, newline, indent=cell.indent), newline) if text else b""
+    body = replace_lines(old, text, newline, indent=cell.indent, close=True) if text else b""
     opening, closing = _ended(cell.raw[:start], newline), cell.raw[end:]
     missing = _needed(text, cell.fence[:1], len(cell.fence)) - len(cell.fence)
     if missing > 0:

@@ -75,9 +75,7 @@ def _with_front(cell: Cell, changes: Mapping[str, Any], newline: bytes) -> bytes
         body = front.rewrite(old, changes).decode()
     except ValueError as error:
         raise MetadataUnreadable(str(error), hint="mend it in a text editor first", subject=cell) from None
-    lines = replace_lines(old, body.removesuffix("\n"), newline) if body else b""
-    if lines and not lines.endswith((b"\r", b"\n")):
-        lines += newline
+    lines = replace_lines(old, body.removesuffix("\n"), newline, close=True) if body else b""
     return cell.raw[:start] + lines + cell.raw[end:]
 
 

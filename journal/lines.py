@@ -30,10 +30,11 @@ def encoded(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def replace_lines(old: bytes, text: str, newline: bytes, *, indent: int = 0) -> bytes:
+def replace_lines(old: bytes, text: str, newline: bytes, *, indent: int = 0, close: bool = False) -> bytes:
     """`text` as bytes, every line that `old` has too as it stands there; the last line ends as `old` did.
 
-    `indent` is how many spaces at most a line of `old` loses before it is shown, and a new line gains.
+    `close` ends the last line in any case. `indent` is how many spaces at most a line of `old` loses before it
+    is shown, and a new line gains.
     """
     before = [(match[1], match[2]) for match in _LINE.finditer(old)]
     if len(before) > 1 and before[-1] == (b"", b""):
@@ -44,7 +45,7 @@ def replace_lines(old: bytes, text: str, newline: bytes, *, indent: int = 0) -> 
     tail = _common(shown[head:][::-1], wanted[head:][::-1])
     middle = _restored(before[head : len(before) - tail], wanted[head : len(wanted) - tail], indent)
     lines = [*before[:head], *((line, newline) for line in middle), *before[len(before) - tail :]]
-    last_end = before[-1][1]
+    last_end = before[-1][1] or (newline if close else b"")
     ended = [line + (end or newline) for line, end in lines[:-1]]
     return b"".join([*ended, lines[-1][0] + last_end])
 

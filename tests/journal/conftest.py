@@ -11,88 +11,91 @@ settings.register_profile(
 )
 settings.load_profile("journal")
 
-_LINES = """\
----
-journal: 1
-title: A
-title: [
-a: &x [1]
-b: *x
-...
-# Top
-## Step
-##
-## Closed ##
-Title
-===
-text
-  two
-    four
-\ttab
-- item
-- 
--
-1. one
-2. two
-> quote
->
-> ```sh {}
-- ```sh {}
-  ```
-   ```
-    ```
-```
-````
-`````
-~~~
-~~~~
-```sh {"id":"a1"}
-```sh {"id":"a1","name":"x"}
-```bash {}
-```python { "b" : 1, "id":"c2" }
-~~~py {"n":"`"}
-  ```sh {}
-```text {"output":"a1"}
-```{"id":"zz"}
-```sh {bad}
-```sh {"a":1} x
-```sh {"id":7}
-```sh
-``` a`b {}
-<!-- journal:{"id":"s1","kind":"step","state":"doing"} -->
-<!-- journal:{"kind":"note"} -->
-<!-- journal:{"id":"d1","kind":"doc","src":"a.md","lines":"1-2","future":[1, 2]} -->
-[a.md](a.md)
-[x](y) z
-<!-- journal:{"id":"t1","kind":"ticket","src":"gh:a/b#1"} -->
-<!-- journal:{"kind":"source","src":"a.py"} -->
-<!-- journal:{"kind":"chart"} -->
-<!-- journal:{oops} -->
-<!-- journal:[] -->
-<!-- journal:{"kind":"step"} --> tail
-<!-- journal:{"id":"m1",
-"kind":"doc"} -->
-<!-- open
--->
-<!-- closed -->
-<div>
-</div>
-<b>
-<pre>
-</pre>
-<?x
-?>
-<!X
->
-<<<<<<< HEAD
- base
-=======
->>>>>>> other
-<<<<<<<
->>>>>>>
-   
-""".split("\n")
-_LINES += ["||||||| base", "|", "   "]
+_LINES = [
+    "---",
+    "journal: 1",
+    "title: A",
+    "title: [",
+    "a: &x [1]",
+    "b: *x",
+    "...",
+    "# Top",
+    "## Step",
+    "##",
+    "## Closed ##",
+    "Title",
+    "===",
+    "text",
+    "  two",
+    "    four",
+    "\ttab",
+    "- item",
+    "- ",
+    "-",
+    "1. one",
+    "2. two",
+    "> quote",
+    ">",
+    "> ```sh {}",
+    "- ```sh {}",
+    "  ```",
+    "   ```",
+    "    ```",
+    "```",
+    "````",
+    "`````",
+    "~~~",
+    "~~~~",
+    '```sh {"id":"a1"}',
+    '```sh {"id":"a1","name":"x"}',
+    "```bash {}",
+    '```python { "b" : 1, "id":"c2" }',
+    '~~~py {"n":"`"}',
+    "  ```sh {}",
+    '```text {"output":"a1"}',
+    '```{"id":"zz"}',
+    "```sh {bad}",
+    '```sh {"a":1} x',
+    '```sh {"id":7}',
+    "```sh",
+    "``` a`b {}",
+    '<!-- journal:{"id":"s1","kind":"step","state":"doing"} -->',
+    '<!-- journal:{"kind":"note"} -->',
+    '<!-- journal:{"id":"d1","kind":"doc","src":"a.md","lines":"1-2","future":[1, 2]} -->',
+    "[a.md](a.md)",
+    "[x](y) z",
+    '<!-- journal:{"id":"t1","kind":"ticket","src":"gh:a/b#1"} -->',
+    '<!-- journal:{"kind":"source","src":"a.py"} -->',
+    '<!-- journal:{"kind":"chart"} -->',
+    "<!-- journal:{oops} -->",
+    "<!-- journal:[] -->",
+    '<!-- journal:{"kind":"step"} --> tail',
+    '<!-- journal:{"id":"m1",',
+    '"kind":"doc"} -->',
+    "<!-- open",
+    "-->",
+    "<!-- closed -->",
+    "<div>",
+    "</div>",
+    "<b>",
+    "<pre>",
+    "</pre>",
+    "<?x",
+    "?>",
+    "<!X",
+    ">",
+    "<<<<<<< HEAD",
+    " base",
+    "=======",
+    ">>>>>>> other",
+    "<<<<<<<",
+    ">>>>>>>",
+    "   ",
+    "",
+    "||||||| base",
+    "|",
+    "   ",
+]
 
 
 def _file(lines: list[tuple[bytes, bytes]], bom: bool, final: bool) -> bytes:
