@@ -49,7 +49,8 @@ class Kernel:
         self._cwd = cwd
         self._environment = dict(environment)
         self._on_input = on_input
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()
+        self._turning = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
         self._channels: Channels | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -134,7 +135,10 @@ class Kernel:
         try:
             if not self.start():
                 return Ending(130, interrupted=True)
-            return self._run(text, _preamble(variables or {}, exports or {}), timeout, on_bytes, on_picture)
+            with self._turning:
+                return self._run(
+                    text, _preamble(variables or {}, exports or {}), timeout, on_bytes, on_picture
+                )
         finally:
             self._interrupts = 0
 
@@ -163,7 +167,8 @@ class Kernel:
         silent: bool = False,
     ) -> Ending:
         channels = self._channels
-        assert channels is not None
+        if channels is None:
+            return Ending(None, died=True)
         turn = _Turn(self, channels, timeout, on_bytes, on_picture)
         channels.execute(text, silent=silent, stdin=self._on_input is not None)
         try:
@@ -205,8 +210,10 @@ class Kernel:
         )
 
     def close(self) -> None:
-        """End the kernel and what it started. Idempotent."""
-        with self._starting:
+        """End the kernel and what it started. Idempotent; a cell that runs ends as `died`."""
+        if self._process:
+            end_session(self._process)
+        with self._starting, self._turning:
             self._end()
 
     def _end(self) -> None:

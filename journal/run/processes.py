@@ -56,7 +56,8 @@ def _proc_rows() -> list[tuple[int, int, int]]:
             fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
         except OSError:
             continue
-        rows.append((int(entry.name), int(fields[1]), int(fields[3])))
+        if fields[0] != "Z":
+            rows.append((int(entry.name), int(fields[1]), int(fields[3])))
     return rows
 
 

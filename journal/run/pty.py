@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
 import termios
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from journal.run.processes import end_session, foreground
@@ -123,15 +124,13 @@ class Pty:
             size += len(part)
         return b"".join(parts)
 
-    def acquire(self) -> None:
-        """Take reading over from the drain thread."""
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read here for a while; outside of this the drain thread throws away what comes."""
         self._idle.clear()
         self.wake()
-        self._reading.acquire()
-
-    def release(self) -> None:
-        """Give reading back: the drain thread throws away what comes now."""
-        self._reading.release()
+        with self._reading:
+            yield
         self._idle.set()
 
     def _drain(self) -> None:
@@ -142,14 +141,20 @@ class Pty:
                     if self._idle.is_set() and self.read(1.0) is None:
                         self._idle.clear()
 
+    def end(self) -> None:
+        """End the process and everything in its session; whoever reads sees the end."""
+        if not self._closed:
+            end_session(self.process)
+
     def close(self) -> None:
-        """End the process and everything in its session. Idempotent."""
+        """End everything and give the terminal back. Idempotent."""
         if self._closed:
             return
+        self.end()
         self._closed = True
         self._idle.set()
         self.wake()
-        end_session(self.process)
         self._drainer.join(5)
-        for descriptor in (self.fd, self._wake_read, self._wake_write):
-            os.close(descriptor)
+        with self._reading:
+            for descriptor in (self.fd, self._wake_read, self._wake_write):
+                os.close(descriptor)

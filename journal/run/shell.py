@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class Shell:
         self._stdin = stdin
         self._pty: Pty | None = None
         self._interrupts = 0
+        self._changing = threading.RLock()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._secret = secrets.token_hex(6)
         self._count = 0
@@ -81,20 +83,25 @@ class Shell:
 
     def start(self) -> None:
         """Start now what `run` would start; nothing when it runs already."""
-        if self.alive:
-            return
-        self.close()
-        program = shutil.which(self.dialect.name, path=self._environment.get("PATH"))
-        if program is None:
-            raise ShellUnavailable(
-                f"{self.dialect.name} is not on this machine", hint="install it, or use `sh`"
-            )
-        self._folder = tempfile.TemporaryDirectory(prefix="steerway-")
-        folder = Path(self._folder.name)
-        rc = folder / self.dialect.rc_name
-        rc.touch(0o600)
-        self._pty = self._spawn(program, folder, rc)
-        self._await_prompt()
+        self._started()
+
+    def _started(self) -> Pty:
+        with self._changing:
+            if self._pty is not None and self.alive:
+                return self._pty
+            self.close()
+            program = shutil.which(self.dialect.name, path=self._environment.get("PATH"))
+            if program is None:
+                raise ShellUnavailable(
+                    f"{self.dialect.name} is not on this machine", hint="install it, or use `sh`"
+                )
+            self._folder = tempfile.TemporaryDirectory(prefix="steerway-")
+            folder = Path(self._folder.name)
+            rc = folder / self.dialect.rc_name
+            rc.touch(0o600)
+            self._pty = self._spawn(program, folder, rc)
+            self._await_prompt(self._pty)
+            return self._pty
 
     def _spawn(self, program: str, folder: Path, rc: Path) -> Pty:
         command = self.dialect.command(program, folder)
@@ -107,11 +114,9 @@ class Shell:
         rc.write_text(self.dialect.start_up(), encoding="utf-8")
         return Pty(command, cwd=self._cwd, environment=environment, size=self._size)
 
-    def _await_prompt(self) -> None:
-        terminal = self._terminal
-        terminal.acquire()
-        try:
-            seen, deadline = b"", time.monotonic() + _START_S
+    def _await_prompt(self, terminal: Pty) -> None:
+        seen, deadline = b"", time.monotonic() + _START_S
+        with terminal.reading():
             while b"\x1b]133;D;" not in seen:
                 data = terminal.read(_POLL_S)
                 if data is None or terminal.process.poll() is not None or time.monotonic() > deadline:
@@ -119,8 +124,6 @@ class Shell:
                         f"{self.dialect.name} did not start", hint="run it by hand to see why"
                     )
                 seen = (seen + data)[-4096:]
-        finally:
-            terminal.release()
 
     @property
     def _terminal(self) -> Pty:
@@ -142,21 +145,26 @@ class Shell:
         `exports` go into the environment first. `on_bytes` gets the output as it comes, on this thread.
         After `timeout` seconds the command is interrupted, and in the end killed.
         """
-        self.start()
+        terminal = self._started()
         self._count += 1
         run = f"{self._secret}{self._count}"
         outer = self._write_files(text, name, dict(exports or {}))
-        terminal = self._terminal
-        terminal.acquire()
         try:
-            terminal.echo(self._stdin == "terminal")
-            terminal.write(self.dialect.line(outer, run).encode())
-            return self._follow(run, timeout, on_bytes)
+            with terminal.reading():
+                terminal.echo(self._stdin == "terminal")
+                terminal.write(self.dialect.line(outer, run).encode())
+                ending = self._follow(terminal, run, timeout, on_bytes)
+                if not ending.died:
+                    terminal.echo(False)
+        except BaseException:
+            # Whoever listened is gone; nobody would ever read what the command still prints.
+            self.close()
+            raise
         finally:
-            if self.alive:
-                terminal.echo(False)
-            terminal.release()
             self._interrupts = 0
+        if ending.died:
+            self.close()
+        return ending
 
     def _write_files(self, text: str, name: str, exports: dict[str, str]) -> Path:
         folder = Path(self._folder.name) if self._folder else Path()
@@ -174,32 +182,22 @@ class Shell:
         outer.write_text(self.dialect.exports(exports) + source, encoding="utf-8", errors="surrogateescape")
         return outer
 
-    def _follow(self, run: str, timeout: float | None, on_bytes: OnBytes) -> Ending:
+    def _follow(self, terminal: Pty, run: str, timeout: float | None, on_bytes: OnBytes) -> Ending:
         marks = _Marks(run)
         watch = _Watch(self, timeout)
         while True:
-            data = self._terminal.read(watch.wait_s())
-            if data:
+            data = terminal.read(watch.wait_s())
+            if data is not None:
                 body = marks.feed(data)
-                if body:
+                if body or not data:
                     on_bytes(body)
                 if marks.status is not None:
                     return watch.ending(marks.status)
-            if data is None or (not data and self._terminal.process.poll() is not None):
-                return self._died(marks, watch, on_bytes)
+            if data is None or (not data and terminal.process.poll() is not None):
+                return _died(terminal, marks, watch, on_bytes)
             if watch.advance(marks.begun):
-                self.close()
+                terminal.process.kill()
                 return watch.ending(None, died=True)
-
-    def _died(self, marks: _Marks, watch: _Watch, on_bytes: OnBytes) -> Ending:
-        code = self._terminal.process.wait()
-        while data := self._terminal.read(0):
-            body = marks.feed(data)
-            if body:
-                on_bytes(body)
-        if marks.status is not None:
-            return watch.ending(marks.status)
-        return watch.ending(code if code >= 0 else 128 - code, died=True)
 
     def interrupt(self) -> None:
         """Ask the running command to end; asked again, what it does not obey comes at once."""
@@ -234,13 +232,27 @@ class Shell:
             self._pty.resize(rows, columns)
 
     def close(self) -> None:
-        """End the shell and every process of its session. Idempotent."""
+        """End the shell and every process of its session. Idempotent; a cell that runs ends as `died`."""
         if self._pty:
-            self._pty.close()
-            self._pty = None
-        if self._folder:
-            self._folder.cleanup()
-            self._folder = None
+            self._pty.end()
+        with self._changing:
+            if self._pty:
+                self._pty.close()
+                self._pty = None
+            if self._folder:
+                self._folder.cleanup()
+                self._folder = None
+
+
+def _died(terminal: Pty, marks: _Marks, watch: _Watch, on_bytes: OnBytes) -> Ending:
+    code = terminal.process.wait()
+    while data := terminal.read(0):
+        body = marks.feed(data)
+        if body:
+            on_bytes(body)
+    if marks.status is not None:
+        return watch.ending(marks.status)
+    return watch.ending(code if code >= 0 else 128 - code, died=True)
 
 
 class _Marks:
