@@ -121,9 +121,8 @@ def pull(name: str | None, source: str | None, again: bool, as_json: bool) -> No
     """
     from engine.models import digest, provision
     from engine.models.progress import narrate
-    from engine.settings import load
 
-    name = name or load().model
+    name = name or _configured()
     with narrate() as progress:
         try:
             path = provision.pull(name, progress=progress, source=source, again=again)
@@ -135,6 +134,17 @@ def pull(name: str | None, source: str | None, again: bool, as_json: bool) -> No
         click.echo(json.dumps(facts, indent=2))
     else:
         click.echo(path)
+
+
+def _configured() -> str:
+    """The settings' model. Raises UsageError when it is none that can be downloaded."""
+    from engine.errors import UsageError
+    from engine.settings import load
+
+    name = load().model
+    if name.partition(":")[0] in ("remote", "fake"):
+        raise UsageError(f"the model of the settings, {name}, is not downloaded", hint="name another one")
+    return name
 
 
 @model.command()

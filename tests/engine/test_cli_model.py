@@ -54,6 +54,14 @@ def test_pull_without_a_name_takes_the_settings_model(tiny: Path, capsys, monkey
     assert capsys.readouterr().out.endswith("tiny.gguf\n")
 
 
+def test_a_remote_model_is_not_downloaded(tiny: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("STEERWAY_MODEL", "remote:http://localhost:8000#coder")
+    assert run(["model", "pull"]) == 2
+    assert (
+        "remote:http://localhost:8000#coder, is not downloaded: name another one" in capsys.readouterr().err
+    )
+
+
 def test_the_setting_model_source_and_the_option_over_it(tiny: Path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("STEERWAY_MODEL_SOURCE", "huggingface")
     assert run(["model", "pull", "tiny"]) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -352,6 +353,17 @@ def test_an_unreachable_hub_costs_seconds_and_the_next_source_answers(
     assert asked == "from Hugging Face, someone/tiny"
     assert refused.startswith("  no: ")
     assert heard.lines[3] == WHEEL_LINE
+
+
+def test_a_hub_that_accepts_and_then_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine.models import hub
+
+    monkeypatch.setattr(hub, "ANSWER_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/someone/tiny/resolve/main/tiny.gguf"
+        problem = hub._probe(url, 1)
+    assert problem is not None
+    assert "\n" not in problem
 
 
 def test_a_hub_with_another_file_is_not_downloaded_from(make_gguf, add_model, make_hub) -> None:
