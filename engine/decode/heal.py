@@ -85,14 +85,24 @@ class Healer:
         return token_bytes[reproduced:]
 
 
-def healed(vocabulary: Vocabulary, tokens: Sequence[int], piece: Callable[[int], bytes]) -> tuple[int, bytes]:
+def healed(
+    vocabulary: Vocabulary,
+    tokens: Sequence[int],
+    piece: Callable[[int], bytes],
+    *,
+    words_only: bool = False,
+) -> tuple[int, bytes]:
     """How many trailing `tokens` to take off a prompt, and the bytes they stand for.
 
     As many as begin a longer token together, at most LONGEST_HEAL_TOKENS. Nothing is taken after a line
-    break, where a line starts afresh.
+    break, where a line starts afresh, and with `words_only` nothing unless the cursor is inside a word: FIM
+    training cuts text anywhere, so a prefix that ends in `book.` is no stranger to the model, and taking
+    the dot away from it makes it worse (docs/prompting.md).
     """
     best = (0, b"")
     tail = b""
+    if not tokens or (words_only and not _in_word(piece(tokens[-1]))):
+        return best
     for count, token in enumerate(reversed(tokens[-LONGEST_HEAL_TOKENS:]), start=1):
         tail = piece(token) + tail
         if not piece(token) or tail.endswith(b"\n") or len(tail) > LONGEST_HEAL_BYTES:
@@ -100,6 +110,11 @@ def healed(vocabulary: Vocabulary, tokens: Sequence[int], piece: Callable[[int],
         if vocabulary.continues(tail):
             best = (count, tail)
     return best
+
+
+def _in_word(text: bytes) -> bool:
+    last = text[-1:]
+    return last.isalnum() or last == b"_" or last >= b"\x80"
 
 
 def _successor(text: bytes) -> bytes | None:

@@ -59,7 +59,8 @@ def _largest(scores: Logits, count: int) -> NDArray[np.int64]:
 
 
 def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    scores = np.nan_to_num(scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+    bound = np.finfo(np.float64).max / 4
+    scores = np.nan_to_num(scores, nan=-bound, posinf=bound, neginf=-bound)
     weights: NDArray[np.float64] = np.exp(scores - scores.max())
     total: NDArray[np.float64] = weights / weights.sum()
     return total

@@ -8,27 +8,30 @@ from engine import grammars
 from engine.decode.heal import Vocabulary, healed
 from engine.errors import ContextTooLong, UsageError
 from engine.prompt import budget
-from engine.prompt.layouts import BY_ID, DOCUMENT_LAYOUTS, DocumentLayout, EmptySuffix, Family
+from engine.prompt.layouts import BY_ID, DOCUMENT_LAYOUTS, TREATMENTS, DocumentLayout, Family, Treatment
 from engine.prompt.prompt import Prompt, Segment, SegmentKind
 from engine.prompt.render import Rendered, render
 from engine.prompt.tokenizer import Tokenizer, encode_text
 from engine.request import DocumentUse, Origin, Plan, Request
 
-_EMPTY_SUFFIXES: tuple[EmptySuffix, ...] = ("prefix", "newline", "fim")
-
 
 @dataclass(frozen=True)
 class Layout:
-    """How one prompt is laid out: documents, whether with FIM markers, and the suffix that is shown."""
+    """How one prompt is laid out: its documents, how the hole is shown, and the suffix that is shown."""
 
     documents: DocumentLayout
-    fim: bool
+    hole: Treatment
     suffix: str
+
+    @property
+    def fim(self) -> bool:
+        """Whether there are FIM markers."""
+        return self.hole != "prefix"
 
     @property
     def name(self) -> str:
         """As it is reported: `repo/fim`, `comments/prefix`."""
-        return f"{self.documents}/{'fim' if self.fim else 'prefix'}"
+        return f"{self.documents}/{self.hole}"
 
 
 def assemble(
@@ -52,26 +55,28 @@ def assemble(
 def choose(request: Request, family: Family) -> Layout:
     """The layout of this request: its own when it names one, the family's measured default otherwise.
 
-    `request.layout` is `repo`, `comments` or `docstring`, optionally with `/prefix`, `/newline` or `/fim` for
-    what happens when nothing but white space follows the cursor.
+    `request.layout` is `repo`, `comments` or `docstring`, optionally with how the hole is shown: `/fim`,
+    `/anchor`, `/newline`, `/prefix`. Raises UsageError for anything else.
     """
-    documents, empty = _parse(request.layout, family)
-    blank = not request.suffix.strip()
-    if not family.fim or (blank and empty == "prefix"):
-        return Layout(documents, fim=False, suffix="")
-    if blank and empty == "newline":
-        return Layout(documents, fim=True, suffix="\n")
-    return Layout(documents, fim=True, suffix=request.suffix)
+    name, _, treatment = (request.layout or "").partition("/")
+    documents = next((known for known in DOCUMENT_LAYOUTS if known == (name or family.layout)), None)
+    default = _treatment(request.suffix, family)
+    hole = next((known for known in TREATMENTS if known == (treatment or default)), None)
+    if documents is None or hole is None:
+        hint = f"use {', '.join(DOCUMENT_LAYOUTS)}, alone or with /{', /'.join(TREATMENTS)}"
+        raise UsageError(f"no layout {request.layout!r}", hint=hint, subject=request.layout)
+    if not family.fim or hole == "prefix":
+        return Layout(documents, "prefix", "")
+    if hole == "newline":
+        blank = not request.suffix.strip()
+        return Layout(documents, "newline" if blank else "fim", "\n" if blank else request.suffix)
+    return Layout(documents, hole, request.suffix)
 
 
-def _parse(layout: str | None, family: Family) -> tuple[DocumentLayout, EmptySuffix]:
-    documents, _, empty = (layout or "").partition("/")
-    found = next((known for known in DOCUMENT_LAYOUTS if known == (documents or family.layout)), None)
-    treated = next((known for known in _EMPTY_SUFFIXES if known == (empty or family.empty_suffix)), None)
-    if found is None or treated is None:
-        hint = f"use {', '.join(DOCUMENT_LAYOUTS)}, alone or with /{', /'.join(_EMPTY_SUFFIXES)}"
-        raise UsageError(f"no layout {layout!r}", hint=hint, subject=layout)
-    return found, treated
+def _treatment(suffix: str, family: Family) -> Treatment:
+    if not suffix.strip():
+        return family.empty_suffix
+    return family.line_end if not suffix.partition("\n")[0].strip() else "fim"
 
 
 class _Assembly:
@@ -100,8 +105,7 @@ class _Assembly:
         alone = not (header.tokens or self._layout.fim or any(part.tokens for part in documents))
         healing = self._heal(prefix.tokens, vocabulary, keep=int(alone))
         kept = replace(prefix, tokens=prefix.tokens[: len(prefix.tokens) - healing[0]])
-        text = self._decoded(kept.tokens)
-        file = Segment("prefix", kept.tokens, text=text), self._suffix_segment(suffix)
+        file = self._prefix_segments(kept), self._suffix_segment(suffix)
         segments = self._order(header, markers, documents, rendered, *file)
         uses = self._uses(whole, documents)
         plan = self._plan(segments, uses, prefix, suffix)
@@ -199,9 +203,23 @@ class _Assembly:
     def _heal(
         self, tokens: tuple[int, ...], vocabulary: Vocabulary | None, *, keep: int
     ) -> tuple[int, bytes]:
-        if vocabulary is None or not self._family.heal:
+        if vocabulary is None or self._family.heal == "never":
             return 0, b""
-        return healed(vocabulary, tokens[keep:], self._tokenizer.piece)
+        words = self._family.heal == "words" and self._layout.hole in ("fim", "newline")
+        return healed(vocabulary, tokens[keep:], self._tokenizer.piece, words_only=words)
+
+    def _prefix_segments(self, window: budget.Window) -> tuple[Segment, Segment]:
+        """The prefix, and the part of it that goes behind the middle marker."""
+        tokens = window.tokens
+        here = 0
+        if self._layout.hole == "anchor":
+            ends = (
+                i for i in range(len(tokens), 0, -1) if self._tokenizer.piece(tokens[i - 1]).endswith(b"\n")
+            )
+            here = len(tokens) - next(ends, 0)
+        parts = tokens[: len(tokens) - here], tokens[len(tokens) - here :]
+        above, line = (Segment("prefix", part, text=self._decoded(part)) for part in parts)
+        return above, line
 
     def _suffix_segment(self, window: budget.Window) -> Segment:
         return Segment("suffix", window.tokens, text=self._decoded(window.tokens))
@@ -212,15 +230,14 @@ class _Assembly:
         markers: list[Segment],
         documents: list[Segment],
         rendered: list[Rendered],
-        prefix: Segment,
+        prefix: tuple[Segment, Segment],
         suffix: Segment,
     ) -> tuple[Segment, ...]:
         outside = [d for d, item in zip(documents, rendered, strict=True) if not item.inside]
         inside = [d for d, item in zip(documents, rendered, strict=True) if item.inside]
         name, *fim = markers
-        parts = [header, *outside, name, *fim[:1], *inside, prefix]
-        if fim:
-            parts += [fim[1], suffix, fim[2]]
+        parts = [header, *outside, name, *fim[:1], *inside, prefix[0]]
+        parts += [fim[1], suffix, fim[2], prefix[1]] if fim else []
         kept = tuple(part for part in parts if part.tokens)
         return kept or (Segment("header", tuple(self._encode("\n")), text="\n"),)
 

@@ -85,7 +85,9 @@ def tuned(family: Family, name: str) -> Family:
     row = max(rows, key=lambda row: len(row["match"]), default=None)
     if row is None:
         return family
-    return replace(family, **{key: row[key] for key in ("layout", "empty_suffix", "heal") if key in row})
+    return replace(
+        family, **{key: row[key] for key in ("layout", "empty_suffix", "line_end", "heal") if key in row}
+    )
 
 
 def _by_vocabulary(lookup: Lookup) -> Family:

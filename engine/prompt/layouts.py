@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 DocumentLayout = Literal["repo", "comments", "docstring"]
-EmptySuffix = Literal["prefix", "newline", "fim"]
+Heal = Literal["words", "always", "never"]
+Treatment = Literal["fim", "anchor", "newline", "prefix"]
 
 # A marker "spelled" like this is a token id: `id:32007`.
 BY_ID = "id:"
 
+TREATMENTS: tuple[Treatment, ...] = ("fim", "anchor", "newline", "prefix")
 DOCUMENT_LAYOUTS: tuple[DocumentLayout, ...] = ("repo", "comments", "docstring")
 
 
@@ -24,10 +26,15 @@ class Family:
 
     `prefix`, `suffix`, `middle` are the spellings of the FIM markers (all empty: the model has none),
     `repository` and `separator` those before the repository's name and before each file, `stops` further
-    tokens that end a completion. Each is inserted as a token id, never as text. `layout` and
-    `empty_suffix` are the measured defaults (`engine/prompt/layouts.toml`): how documents are rendered, and
-    what is done when nothing but white space follows the cursor: a prompt without FIM markers (`prefix`), a
-    suffix of one newline (`newline`), or FIM as usual (`fim`).
+    tokens that end a completion. Each is inserted as a token id, never as text.
+
+    `layout` is how documents are rendered; `empty_suffix` and `line_end` are how a hole is shown when nothing
+    but white space follows the cursor, and when nothing follows on its line (else: `fim`). All three are
+    measured per model (`engine/prompt/layouts.toml`). Treatments: `fim`; `anchor`, FIM with the cursor's line
+    after the middle marker; `newline`, FIM with an empty suffix as one newline; `prefix`, no FIM markers.
+    `heal`: before FIM markers the cursor is healed only inside a word (`words`), `always`, or `never`; where no
+    marker follows the prefix, `words` heals everywhere. `dummy_space` tells of a tokenizer that puts a space
+    before every text.
     """
 
     name: str
@@ -38,8 +45,9 @@ class Family:
     separator: str = ""
     stops: tuple[str, ...] = ()
     layout: DocumentLayout = "repo"
-    empty_suffix: EmptySuffix = "prefix"
-    heal: bool = True
+    empty_suffix: Treatment = "prefix"
+    line_end: Treatment = "fim"
+    heal: Heal = "words"
     dummy_space: bool = False
 
     @property

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from engine.documents import Document
 from engine.request import Request
 
-_VERBS = "lodge stamp admit tally berth muster collate enrol affix redeem vouch remit earmark docket".split()
-_OLD = "add create save record post store insert register".split()
+_VERBS = ("lodge", "stamp", "admit", "tally", "berth", "muster", "collate", "enrol", "affix", "redeem")
+_VERBS += ("vouch", "remit", "earmark", "docket")
+_OLD = ("add", "create", "save", "record", "post", "store", "insert", "register")
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ def _task(shape: _Shape, index: int, draw: random.Random) -> Task:
     fence = "python" if shape.kind == "python" else "js"
     page = (
         f"# {shape.module} 2.{index}\n\n"
-        f"`{shape.holder}` keeps {shape.about}. Since 2.0 `{verb}` takes the place of `{old}`, which is gone. "
+        f"`{shape.holder}` keeps {shape.about}. Since 2.0 `{verb}` takes the place "
+        f"of `{old}`, which is gone. "
         f"Both parameters are required: `{shape.first[0]}` and `{shape.second[0]}`.\n\n"
         f"```{fence}\n{example}\n```\n"
     )

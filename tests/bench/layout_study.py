@@ -2,6 +2,8 @@
 
     python tests/bench/layout_study.py MODEL.gguf                       # layouts and empty suffixes
     python tests/bench/layout_study.py MODEL.gguf --arms healing        # healing on and off
+    python tests/bench/layout_study.py MODEL.gguf --arms suffixes       # what a real suffix does
+    python tests/bench/layout_study.py MODEL.gguf --arms code           # the same without documents
     python tests/bench/layout_study.py MODEL.gguf --tasks 8 --json out.json
 
 For each arm: exact (the first line is the answer), name (it begins with the right method), and the answer's
@@ -29,11 +31,13 @@ from engine.decode.sample import Sampler
 from engine.decode.stop import Stopper
 from engine.decode.stream import Utf8Stream
 from engine.prompt import Family, Prompt, assemble, detect
+from engine.prompt.layouts import Heal
 from engine.request import Request
 from engine.runtime.context import Context
 from engine.runtime.llama import Model
 from engine.suggest import finish
 from tests.bench.api_tasks import Task, tasks
+from tests.bench.code_tasks import code_tasks
 
 CONTEXT_TOKENS = 2048
 TYPED = 3
@@ -41,12 +45,12 @@ TYPED = 3
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to ask: layout, whether the file goes on after the hole, what is typed, whether it is healed."""
+    """One way to ask: layout, whether the file goes on below, how much is typed, how it is healed."""
 
     layout: str
     suffix: bool
     typed: int = 0
-    heal: bool = False
+    heal: Heal = "never"
     documents: bool = True
 
     @property
@@ -57,7 +61,7 @@ class Arm:
                 self.layout if self.documents else "no document",
                 "file goes on" if self.suffix else "empty suffix",
                 where,
-                "healed" if self.heal else "as it is",
+                f"heal {self.heal}",
             )
         )
 
@@ -71,16 +75,23 @@ class Answer:
 
 def arms(kind: str) -> list[Arm]:
     """The arms of a study, in an order that keeps long common beginnings together."""
+    holes = ("fim", "anchor", "prefix")
+    if kind == "code":
+        return [Arm(f"repo/{hole}", True, heal="words", documents=False) for hole in holes]
+    if kind == "suffixes":
+        return [Arm(f"repo/{hole}", True, typed, "words") for hole in holes for typed in (0, TYPED)]
     if kind == "healing":
         layouts = [("repo/fim", True), ("repo/fim", False), ("repo/newline", False), ("repo/prefix", False)]
-        cases = [(typed, heal) for typed in (0, TYPED) for heal in (False, True)]
+        cases: list[tuple[int, Heal]] = [
+            (typed, heal) for typed in (0, TYPED) for heal in ("never", "always")
+        ]
         return [Arm(name, suffix, typed, heal) for name, suffix in layouts for typed, heal in cases]
     found = [Arm("repo", True, documents=False), Arm("repo/fim", False, documents=False)]
     for layout in ("repo", "docstring", "comments"):
         found.append(Arm(f"{layout}/fim", True))
         found += [Arm(f"{layout}/{empty}", False) for empty in ("fim", "newline")]
         # Without FIM training on split tokens a prompt that ends inside one is hopeless: healed.
-        found.append(Arm(f"{layout}/prefix", False, heal=True))
+        found.append(Arm(f"{layout}/prefix", False, heal="words"))
     return found
 
 
@@ -182,7 +193,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=Path)
-    parser.add_argument("--arms", choices=("layouts", "healing"), default="layouts")
+    parser.add_argument("--arms", choices=("layouts", "healing", "suffixes", "code"), default="layouts")
     parser.add_argument("--tasks", type=int, default=20)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
@@ -190,15 +201,15 @@ def main() -> None:
     options = parser.parse_args()
     started = time.monotonic()
     bench = Bench(options.model, options.threads)
-    suite = tasks(options.tasks, seed=options.seed)
+    make = code_tasks if options.arms == "code" else tasks
+    suite = make(options.tasks, seed=options.seed)
     rows = [_row(arm, answers) for arm, answers in study(bench, arms(options.arms), suite)]
     print(f"{options.model.name}, family {bench.family.name}, {len(suite)} tasks, seed {options.seed}")
     print(f"{'arm':58} exact  95 % interval  name   nats")
     for row in rows:
         low, high = row["interval"]  # type: ignore[misc]
-        print(
-            f"{row['arm']:58} {row['exact']:.3f}  {low:.2f} - {high:.2f}    {row['name']:.3f}  {row['nats']:.2f}"
-        )
+        numbers = f"{row['exact']:.3f}  {low:.2f} - {high:.2f}    {row['name']:.3f}  {row['nats']:.2f}"
+        print(f"{row['arm']:58} {numbers}")
     print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")

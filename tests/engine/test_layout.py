@@ -102,7 +102,23 @@ def test_an_empty_suffix_is_a_case_of_its_own(blank: str) -> None:
     }.items():
         text, made = prompt(QWEN, replace(request, layout=layout))
         assert text == expected
-        assert made.layout == ("repo/prefix" if "fim_prefix" not in expected else "repo/fim")
+        assert made.layout == layout
+
+
+def test_the_cursor_s_line_can_be_anchored_behind_the_middle() -> None:
+    text, made = prompt(QWEN, replace(REQUEST, prefix="x = 1\nbook.", documents=(), layout="repo/anchor"))
+    assert text == "<|fim_prefix|>x = 1\n<|fim_suffix|>\n    return x\n<|fim_middle|>book."
+    assert made.plan.text == text
+
+
+@pytest.mark.parametrize(
+    ("suffix", "expected"),
+    [("", "repo/prefix"), (" \n", "repo/prefix"), ("  \nx", "repo/anchor"), (")\n", "repo/fim")],
+)
+def test_what_follows_the_cursor_decides_how_the_hole_is_shown(suffix: str, expected: str) -> None:
+    family = replace(QWEN, empty_suffix="prefix", line_end="anchor")
+    assert prompt(family, replace(REQUEST, suffix=suffix))[1].layout == expected
+    assert prompt(PLAIN, replace(REQUEST, suffix=suffix))[1].layout == "repo/prefix"
 
 
 def test_the_family_s_measured_choice_is_the_default_and_a_request_overrides_it() -> None:
@@ -112,7 +128,7 @@ def test_the_family_s_measured_choice_is_the_default_and_a_request_overrides_it(
         == "comments/prefix"
     )
     assert prompt(replace(QWEN, layout="comments", empty_suffix="fim"), request)[1].layout == "comments/fim"
-    assert prompt(QWEN, replace(request, layout="docstring/newline"))[1].layout == "docstring/fim"
+    assert prompt(QWEN, replace(request, layout="docstring/newline"))[1].layout == "docstring/newline"
     with pytest.raises(UsageError, match="no layout 'rows'"):
         prompt(QWEN, replace(request, layout="rows"))
 

@@ -5,35 +5,8 @@ from __future__ import annotations
 from engine.prompt import Family
 from engine.prompt.layouts import CODELLAMA, DEEPSEEK, PLAIN, QWEN, STARCODER, STARCODER1
 
-WORDS = [
-    "book",
-    ".enter",
-    ".ent",
-    ".entry",
-    ".",
-    "(",
-    ")",
-    "(",
-    "enter",
-    "ent",
-    "er",
-    "=",
-    "==",
-    "+",
-    "\n",
-    "\n\n",
-    "return",
-    "def",
-    "class",
-    "import",
-    "",
-    "return",
-    "",
-    "x",
-    "x",
-    "y",
-    "self",
-]
+WORDS = ("book", ".enter", ".ent", ".entry", "enter", "ent", "er", "==", "\n\n", "return", "def", "class")
+WORDS += ("import", " return", " x", "self")
 
 
 class WordTokenizer:
