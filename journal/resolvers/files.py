@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from engine import grammars
 from engine.documents import DocumentKind
 from journal import symbols
-from journal.resolvers import examples, git, guard
+from journal.resolvers import cache, examples, git, guard
 from journal.resolvers.content import Content, ReferenceProblem, Scope
 from journal.resolvers.secrets import without_secrets
 
 HISTORY_VERSIONS = 50
+_contents: cache.Cache[Content] = cache.Cache(256)
 _PROSE = {"", "markdown"}
 _HEADER = re.compile(r"\s*(?:async\s+def|def|class)\b.*:\s*(?:#.*)?$")
 
@@ -21,6 +23,24 @@ def resolve(
 ) -> Content:
     """The file, or the part of it that is asked for. Raises ReferenceProblem."""
     path, name = guard.find(target, scope)
+    signature = cache.signature(path)
+    key = (path, name, signature, scope.boundary, kind, lines, symbol)
+    kept = _contents.get(key) if signature is not None else None
+    if kept is not None:
+        return kept
+    content = _read(path, name, target, scope, kind, lines, symbol)
+    return _contents.put(key, content) if signature is not None else content
+
+
+def _read(
+    path: Path,
+    name: str,
+    target: str,
+    scope: Scope,
+    kind: DocumentKind,
+    lines: tuple[int, int] | None,
+    symbol: str,
+) -> Content:
     whole = guard.read(path, target)
     language = grammars.language_of(name, whole)
     exact, note = part(whole, language, name, lines=lines, symbol=symbol)

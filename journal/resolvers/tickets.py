@@ -43,8 +43,8 @@ def from_json(whole: str, name: str) -> str:
     if not title and not body:
         raise ReferenceProblem(f"{name} holds no ticket: neither a title nor a body is in it")
     number = _text(fields, "number", "iid", "key", "id")
-    heading = f"# {number}: {title}" if number and title else f"# {title or number}"
-    parts = [heading, _labels(fields), body, *_comments(fields)]
+    heading = ": ".join(part for part in (number, title) if part)
+    parts = [f"# {heading}" if heading else "", _labels(fields), body, *_comments(fields)]
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
 

@@ -18,6 +18,10 @@ from journal.resolvers.content import ReferenceProblem, Scope
 _ENVIRONMENT_FOLDERS = (".venv", "venv", "env")
 
 
+class NotInstalled(ReferenceProblem):
+    """No environment has the package."""
+
+
 @dataclass(frozen=True)
 class Installed:
     """An installed distribution: its metadata and where its files are. Nothing of it is ever imported."""
@@ -26,6 +30,11 @@ class Installed:
     version: str
     summary: str
     distribution: Distribution
+
+    @property
+    def editable(self) -> bool:
+        """Whether its sources are somebody's working tree."""
+        return _editable(self.distribution) is not None
 
     def files(self) -> dict[str, Path]:
         """Module name (dotted) -> Python file; a stub stands in only where there is no source."""
@@ -62,7 +71,7 @@ def find(name: str, scope: Scope) -> Installed:
     """The distribution `name` of the first environment that has it.
 
     Looked for in the workspace's own environment (`.venv` beside the journal, the root, the repository),
-    in `VIRTUAL_ENV`, then in the one Steerway runs in. Raises ReferenceProblem.
+    in `VIRTUAL_ENV`, then in the one Steerway runs in. Raises NotInstalled.
     """
     searched = list(search_paths(scope))
     for paths in searched:
@@ -70,7 +79,7 @@ def find(name: str, scope: Scope) -> Installed:
         version = _field(found, "Version") if found is not None else ""
         if found is not None and version:
             return Installed(_field(found, "Name") or name, version, _field(found, "Summary"), found)
-    raise ReferenceProblem(f"{name} is not installed here{_near(name, searched)}")
+    raise NotInstalled(f"{name} is not installed here{_near(name, searched)}")
 
 
 def search_paths(scope: Scope) -> Iterator[list[str]]:
@@ -107,7 +116,10 @@ def _near(name: str, searched: list[list[str]]) -> str:
 
 def _field(distribution: Distribution, name: str) -> str:
     """A metadata field, "" where it is absent (a broken installation can lack the whole file)."""
-    metadata = distribution.metadata
+    try:
+        metadata = distribution.metadata
+    except UnicodeDecodeError:
+        return ""
     return str(metadata[name]) if metadata is not None and name in metadata else ""
 
 

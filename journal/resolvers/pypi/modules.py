@@ -163,20 +163,26 @@ class Package:
         return found
 
     def _near(self, parts: tuple[str, ...], elsewhere: list[str]) -> str:
-        if elsewhere:
+        owner = self._owner(parts[:-1], elsewhere)
+        if owner is None and elsewhere:
             return ", there are: " + ", ".join(f"{module}.{parts[0]}" for module in elsewhere[:4])
-        owner = self._from_root(parts[:-1]) or next(
-            (found for top in sorted({m.partition(".")[0] for m in self._files})
-             if (found := self._from_root((top, *parts[:-1])))),
-            None,
-        )  # fmt: skip
         if owner is None:
             near = difflib.get_close_matches(".".join(parts), self._files, n=3, cutoff=0.5)
         else:
             body = owner.node.body if isinstance(owner.node, (ast.Module, ast.ClassDef)) else []
             names = [name for node in _statements(body) for name in _names(node) if not name.startswith("_")]
-            near = difflib.get_close_matches(parts[-1], names, n=3, cutoff=0.4) or names[:3]
+            names = list(dict.fromkeys(names))
+            near = difflib.get_close_matches(parts[-1], names, n=3, cutoff=0.5) or names[:3]
         return f", near it: {', '.join(near)}" if near else ""
+
+    def _owner(self, parts: tuple[str, ...], elsewhere: list[str]) -> Found | None:
+        """What the missing object should have been in: its class, its module, the package."""
+        if not parts and elsewhere:
+            return None
+        tops = sorted({module.partition(".")[0] for module in self._files})
+        starts = [(), *((top,) for top in tops), *(tuple(module.split(".")) for module in elsewhere)]
+        found = (self._from_root((*start, *parts)) for start in starts)
+        return next((owner for owner in found if owner is not None), None)
 
 
 def _member(body: list[ast.stmt], name: str) -> Definition | ast.Import | ast.ImportFrom | None:
