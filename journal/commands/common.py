@@ -64,7 +64,9 @@ def open_journal(path: Path | None, *, start: Path | None = None) -> Opened:
     opened = try_journal(path, start=start)
     if opened is None:
         root = find_workspace(None, start).root
-        raise UsageError(f"no journal in {root}", hint="create one with `steerway new NAME`, or pass --journal FILE")
+        raise UsageError(
+            f"no journal in {root}", hint="create one with `steerway new NAME`, or pass --journal FILE"
+        )
     return opened
 
 

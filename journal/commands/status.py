@@ -45,7 +45,9 @@ def _journal(path: Path | None, workspace: Any) -> dict[str, Any]:
         "journal": _shown(found, workspace.root),
         "title": journal.title,
         "step": current.id or current.title if current else None,
-        "steps": [{"id": s.id, "title": s.title, "state": s.meta.get("state", "todo")} for s in journal.steps],
+        "steps": [
+            {"id": s.id, "title": s.title, "state": s.meta.get("state", "todo")} for s in journal.steps
+        ],
         "runs": [
             {"cell": cell.id, "name": cell.name, "kind": cell.kind, "exit": run.exit, "ms": run.ms}
             for cell, run in runs
@@ -58,10 +60,10 @@ def _engine() -> dict[str, Any]:
     from engine import settings
     from engine.errors import SteerwayError
     from engine.models import provision
-    from engine.runtime.probe import native_library
+    from engine.runtime.probe import probe
 
     chosen = settings.load()
-    native = native_library()
+    native = probe()
     try:
         file, problem = str(provision.locate(chosen.model)), ""
     except SteerwayError as error:
