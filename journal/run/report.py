@@ -7,8 +7,7 @@ import sys
 from typing import TextIO
 
 from journal.document import Cell, Journal
-from journal.run.escapes import strip
-from journal.run.redact import Redactor
+from journal.run.live import Live
 from journal.run.result import Event, Notice, Output, Result, Started
 from journal.run.runner import label
 
@@ -65,48 +64,26 @@ class HumanReporter(Reporter):
 
     def __init__(self, journal: Journal, out: TextIO | None = None, err: TextIO | None = None) -> None:
         super().__init__(journal, out, err)
-        self._live = self._out.isatty()
-        self._redactor = Redactor()
-        self._tail_lines = 0
-        self._open_line = False
+        self._live = Live(self._out)
 
     def event(self, event: Event) -> None:
         super().event(event)
         if isinstance(event, Started):
-            self._redactor = Redactor()
+            self._live.start()
             self._rule(event.cell)
         elif isinstance(event, Output):
-            self._output(event)
+            self._live.show(event)
+
+    def say(self, text: str) -> None:
+        self._live.end()
+        super().say(text)
 
     def _rule(self, cell: Cell) -> None:
-        self._end_line()
         name = f"── {label(cell)} ({cell.kind}) "
         print(name + "─" * max(0, 60 - len(name)), file=self._err, flush=True)
 
-    def _output(self, event: Output) -> None:
-        text = self._redactor.feed(event.text)
-        if not self._live:
-            self._write(strip(text))
-            return
-        # A screenful that will be drawn over is not shown twice: only its last line stands in for it.
-        tail = event.tail.rpartition("\n")[2]
-        erase = "\r\x1b[K" if self._tail_lines else ""
-        self._write(erase + text + tail + ("\x1b[0m" if tail else ""))
-        self._tail_lines = 1 if tail else 0
-
-    def _write(self, text: str) -> None:
-        if text:
-            self._out.write(text)
-            self._out.flush()
-            self._open_line = not strip(text).endswith("\n")
-
-    def _end_line(self) -> None:
-        if self._open_line:
-            self._write("\n")
-        self._tail_lines = 0
-
     def summary(self, results: list[Result], wanted: int) -> None:
-        self._end_line()
+        self._live.end()
         if not results:
             self.say("there is nothing to run")
             return
