@@ -67,10 +67,10 @@ def _demo(folder: Path, model: str | None) -> int:
     with _engine(model) as engine:
         heading("3. A suggestion where the cursor is, with that step's documents")
         right = suggest(engine, folder, WITH_STEP)
-        heading("4. The same hole from the first step: other documents, another suggestion")
+        heading("4. One more key is typed: what is still in the KV cache is not computed again")
+        suggest(engine, folder, WITH_STEP, typed=".")
+        heading("5. The same hole from the first step: other documents, another suggestion")
         other = suggest(engine, folder, WITHOUT_STEP)
-        heading("5. Back at the second step: what is still in the KV cache is not computed again")
-        suggest(engine, folder, WITH_STEP)
     heading("6. The suggestion is accepted; the journal's last step runs the tests")
     (folder / FILE).write_text(right.filled)
     code = steerway(folder, "run", JOURNAL, "--step", CHECK_STEP, "--trust")
@@ -90,10 +90,10 @@ def steerway(folder: Path, *arguments: str) -> int:
     return subprocess.run([command, *arguments], cwd=folder, stdin=subprocess.DEVNULL).returncode
 
 
-def suggest(engine: Engine, folder: Path, step: str) -> Shown:
-    """Ask for the hole with `step` as the current one, and show the answer in place."""
-    text = (folder / FILE).read_text()
-    hole = Hole(folder / FILE, text, text.index(HOLE) + len(HOLE))
+def suggest(engine: Engine, folder: Path, step: str, typed: str = "") -> Shown:
+    """Ask for the hole, `typed` already there, with `step` as the current one; show the answer in place."""
+    text = (folder / FILE).read_text().replace(HOLE, HOLE + typed)
+    hole = Hole(folder / FILE, text, text.index(HOLE) + len(HOLE + typed))
     line = text[: hole.offset].count("\n") + 1
     column = hole.offset - text.rfind("\n", 0, hole.offset)
     console.print(f"[dim]$[/] [bold]steerway complete {FILE}:{line}:{column} --step {step}")
