@@ -10,6 +10,7 @@ import ctypes
 import functools
 
 from engine.errors import EngineError, EngineUnavailable
+from engine.runtime import library
 
 RANGED_SHIFT = "ranged-shift"
 API_VERSION = 1  # STEERWAY_API_VERSION this module is written for
@@ -42,16 +43,15 @@ class ShiftRefused(EngineError):
 def _library() -> ctypes.CDLL | None:
     """The loaded libllama with our functions declared, or None on a stock or too new one."""
     try:
-        from llama_cpp import llama_cpp as binding
-    except (ImportError, OSError, RuntimeError):  # not installed, or its libraries do not load
+        loaded: ctypes.CDLL = library.load()._lib
+    except EngineUnavailable:
         return None
-    library: ctypes.CDLL = binding._lib
-    if not hasattr(library, "steerway_api_version") or library.steerway_api_version() != API_VERSION:
+    if not hasattr(loaded, "steerway_api_version") or loaded.steerway_api_version() != API_VERSION:
         return None
-    return _declare(library)
+    return _declare(loaded)
 
 
-def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
+def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
     context, text = ctypes.c_void_p, ctypes.c_char_p
     int32, uint32 = ctypes.c_int32, ctypes.c_uint32
     for name, result, arguments in (
@@ -63,36 +63,37 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         ("get_features", uint32, [context]),
         ("kv_shift_range", int32, [context, int32, int32, int32, int32]),
     ):
-        function = getattr(library, f"steerway_{name}")
+        function = getattr(loaded, f"steerway_{name}")
         function.restype, function.argtypes = result, arguments
-    return library
+    return loaded
 
 
 def _patched() -> ctypes.CDLL:
-    library = _library()
-    if library is None:
+    found = _library()
+    if found is None:
+        library.load()  # raises if the trouble is that it does not load at all
         raise EngineUnavailable(
             "this llama-cpp-python is the stock one",
             hint="install the patched one with `pip install ./native`",
         )
-    return library
+    return found
 
 
-def _names(library: ctypes.CDLL, mask: int) -> dict[str, int]:
+def _names(found: ctypes.CDLL, mask: int) -> dict[str, int]:
     bits = (1 << n for n in range(32) if mask & (1 << n))
-    return {library.steerway_feature_name(bit).decode(): bit for bit in bits}
+    return {found.steerway_feature_name(bit).decode(): bit for bit in bits}
 
 
 def features() -> tuple[str, ...]:
     """Names of the patched features this library has, all of them off by default; () on a stock one."""
-    library = _library()
-    return tuple(_names(library, library.steerway_features())) if library else ()
+    found = _library()
+    return tuple(_names(found, found.steerway_features())) if found else ()
 
 
 def version() -> str:
     """Version of the patched library, such as "0.3.36+steerway.1"; "" on a stock one."""
-    library = _library()
-    return str(library.steerway_version().decode()) if library else ""
+    found = _library()
+    return str(found.steerway_version().decode()) if found else ""
 
 
 def enable(context: Pointer, *names: str) -> None:
@@ -102,19 +103,19 @@ def enable(context: Pointer, *names: str) -> None:
     """
     if not names and _library() is None:
         return
-    library = _patched()
-    known = _names(library, library.steerway_features())
+    found = _patched()
+    known = _names(found, found.steerway_features())
     if unknown := [name for name in names if name not in known]:
         raise EngineUnavailable(
             f"no feature {unknown[0]!r} in {version()}", hint=f"known: {', '.join(known)}"
         )
-    library.steerway_set_features(context, sum({known[name] for name in names}))
+    found.steerway_set_features(context, sum({known[name] for name in names}))
 
 
 def enabled(context: Pointer) -> tuple[str, ...]:
     """Features switched on for a `llama_context *`."""
-    library = _library()
-    return tuple(_names(library, library.steerway_get_features(context))) if library else ()
+    found = _library()
+    return tuple(_names(found, found.steerway_get_features(context))) if found else ()
 
 
 def shift_range(context: Pointer, seq: int, p0: int, p1: int, delta: int) -> int:
@@ -125,9 +126,9 @@ def shift_range(context: Pointer, seq: int, p0: int, p1: int, delta: int) -> int
     `ShiftRefused` when it cannot be done right (shared cells, sliding window, no rotation, ...) and
     `EngineUnavailable` on a stock library.
     """
-    library = _patched()
-    status = int(library.steerway_kv_shift_range(context, seq, p0, p1, delta))
+    found = _patched()
+    status = int(found.steerway_kv_shift_range(context, seq, p0, p1, delta))
     if status < 0:
-        text = library.steerway_status_text(status).decode()
+        text = found.steerway_status_text(status).decode()
         raise ShiftRefused(f"the KV cache cannot be shifted: {text}", status=status)
     return status

@@ -1,6 +1,6 @@
 """Time of a ranged K-shift against llama.cpp's shift of the whole cache, alternating in one run.
 
-python tests/bench/bench_shift.py MODEL.gguf [--cells 80] [--rounds 9] [--threads 2] [--json FILE]
+python tests/bench/bench_shift.py [MODEL.gguf] [--cells 80] [--rounds 9] [--threads 2] [--json FILE]
 
 Prints medians in milliseconds for several context sizes and key types: the shift alone, and the shift with
 the decode of one token after it (the full shift also throws the reusable decode graph away).
@@ -21,8 +21,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "native")]
 
 import lowlevel  # noqa: E402
 
+from engine.models import provision  # noqa: E402
 from engine.runtime import extension  # noqa: E402
 
+DEFAULT_MODEL = "qwen2.5-coder-0.5b"
 CASES = [(2048, "f16"), (8192, "f16"), (2048, "q8_0"), (8192, "q8_0")]
 
 
@@ -70,14 +72,14 @@ def measure(model: Any, n_ctx: int, keys: str, options: argparse.Namespace) -> d
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="a catalogue name or a path")
     parser.add_argument("--cells", type=int, default=80)
     parser.add_argument("--used", type=int, default=1500, help="tokens in the cache")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    with lowlevel.loaded(options.model) as model:
+    with lowlevel.loaded(provision.locate(options.model)) as model:
         rows = [measure(model, n_ctx, keys, options) for n_ctx, keys in CASES]
     for row in rows:
         print("  ".join(f"{name} {value}" for name, value in row.items()))

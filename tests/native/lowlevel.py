@@ -17,8 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from engine.runtime import library
+
+llama_cpp = library.load()
 
 F16, Q4_0, Q8_0, BF16, F32 = 1, 2, 8, 30, 0
 KEY_TYPES = {"f32": F32, "f16": F16, "bf16": BF16, "q8_0": Q8_0, "q4_0": Q4_0}
@@ -38,8 +43,6 @@ def total(rows):
 @contextmanager
 def loaded(path: Path) -> Iterator[Any]:
     """The model in the file, as a `llama_model *`."""
-    llama_cpp.llama_log_set(_silent, ctypes.c_void_p(0))
-    llama_cpp.llama_backend_init()
     params = llama_cpp.llama_model_default_params()
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
     assert model
@@ -47,11 +50,6 @@ def loaded(path: Path) -> Iterator[Any]:
         yield model
     finally:
         llama_cpp.llama_model_free(model)
-
-
-@llama_cpp.llama_log_callback
-def _silent(level: int, text: bytes, data: object) -> None:
-    """llama.cpp's log is not a test's output."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Cells:
 
 
 class Context:
-    """One llama_context. Every token of a decoded batch gets logits."""
+    """One llama_context."""
 
     def __init__(
         self, model: Any, *, n_ctx: int = 512, type_k: int = F16, type_v: int = F16, flash: int = 1,
@@ -99,21 +97,20 @@ class Context:
         count = llama_cpp.llama_tokenize(self.vocab, data, len(data), buffer, len(buffer), False, False)
         return list(buffer[:count])
 
-    def decode(self, tokens: list[int], start: int = 0, seq: int = 0) -> np.ndarray:
-        """Logits [len(tokens), n_vocab] of `tokens` at positions from `start`."""
+    def decode(self, tokens: list[int], start: int = 0, seq: int = 0, *, every: bool = False) -> np.ndarray:
+        """Logits [rows, n_vocab] of the last token, or of every one; the first is at position `start`."""
+        count = len(tokens) if every else 1
         batch = llama_cpp.llama_batch_init(len(tokens), 0, 1)
         try:
             batch.n_tokens = len(tokens)
             for i, token in enumerate(tokens):
-                batch.token[i], batch.pos[i], batch.logits[i] = token, start + i, 1
+                batch.token[i], batch.pos[i], batch.logits[i] = token, start + i, i >= len(tokens) - count
                 batch.n_seq_id[i], batch.seq_id[i][0] = 1, seq
             assert llama_cpp.llama_decode(self.handle, batch) == 0
         finally:
             llama_cpp.llama_batch_free(batch)
         rows = llama_cpp.llama_get_logits(self.handle)
-        return (
-            np.ctypeslib.as_array(rows, shape=(len(tokens) * self.n_vocab,)).copy().reshape(len(tokens), -1)
-        )
+        return np.ctypeslib.as_array(rows, shape=(count * self.n_vocab,)).copy().reshape(count, -1)
 
     def add(self, seq: int, p0: int, p1: int, delta: int) -> None:
         llama_cpp.llama_memory_seq_add(self.memory, seq, p0, p1, delta)
@@ -179,7 +176,7 @@ def scenarios(model: Any) -> dict[str, str]:
 def _scenario(context: Context) -> Iterator[tuple[str, np.ndarray]]:
     tokens = context.tokens(TEXT)
     size = len(tokens)
-    yield "prefill", context.decode(tokens)
+    yield "prefill", context.decode(tokens, every=True)
     for i, token in enumerate(tokens[:3]):
         yield f"token {i}", context.decode([token], size + i)
     context.remove(0, size - 40, size - 35)
@@ -188,7 +185,7 @@ def _scenario(context: Context) -> Iterator[tuple[str, np.ndarray]]:
     context.add(0, 20, -1, 7)
     yield "shifted right", context.decode(tokens[1:2], size + 6)
     context.copy(0, 1, 0, 30)
-    yield "copied", context.decode(tokens[2:9], 30, seq=1)
+    yield "copied", context.decode(tokens[2:9], 30, seq=1, every=True)
 
 
 if __name__ == "__main__":

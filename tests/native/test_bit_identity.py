@@ -1,0 +1,115 @@
+"""With every switch off, the patched library computes the stock library's logits, bit for bit.
+
+Logits depend on the processor and the compiler, so no recorded hash travels. Two libraries made on this
+machine are compared instead: the installed one, and a stock libllama that the same build linked from the
+unpatched sources of the files the patches touch and from the very object files of all others
+(native/src/steerway.cmake). The `slow` test compares with a wheel of the untouched source distribution.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import build
+import pytest
+from steerway_native import fetch, identity, patch, pins, tree, wheel
+
+pytestmark = pytest.mark.model
+
+SCENARIOS = Path(__file__).with_name("lowlevel.py")
+
+
+def logits(libraries: Path, model: Path) -> dict[str, str]:
+    """Hashes of the scenarios' logits, computed by the libllama in a folder, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, SCENARIOS, model], capture_output=True, text=True, check=False,
+        env=os.environ | {"LLAMA_CPP_LIB_PATH": str(libraries)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed() -> Path:
+    spec = find_spec("llama_cpp")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
+@pytest.fixture(scope="module")
+def stock(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the stock libllama and the installed ggml, which no patch touches."""
+    key = json.loads((installed / "steerway.json").read_text())["key"]
+    if not (wheel.entry(key) / "stock").is_dir():  # another cache folder: build once more (minutes)
+        build.build(sys.executable, build.Progress(quiet=True))
+        key = identity.key()
+    folder = tmp_path_factory.mktemp("stock")
+    for source in [*(installed / "lib").glob("*ggml*"), *(wheel.entry(key) / "stock").iterdir()]:
+        shutil.copy(source, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def patched_logits(installed: Path, small_model: Path) -> dict[str, str]:
+    return logits(installed / "lib", small_model)
+
+
+def test_off_is_stock(patched_logits: dict[str, str], stock: Path, small_model: Path) -> None:
+    reference = logits(stock, small_model)
+    assert len(reference) == 35
+    assert len(set(reference.values())) > 20  # the scenarios do differ from one another
+    assert patched_logits == reference
+
+
+def test_the_reference_is_without_our_code(stock: Path, installed: Path) -> None:
+    """And ours is with it: else the comparison would prove nothing."""
+    assert has_our_code(installed / "lib")
+    assert not has_our_code(stock)
+
+
+def has_our_code(folder: Path) -> bool:
+    return any(b"steerway" in path.read_bytes() for path in folder.glob("*llama.*"))
+
+
+def test_patches_touch_no_arithmetic_and_no_header() -> None:
+    """What makes sharing object files sound: of libllama, one file is compiled from a changed source."""
+    touched = {name for path in (pins.NATIVE / "patches").glob("*.patch") for name in patch.files(path)}
+    sources = {name for name in touched if not name.endswith("CMakeLists.txt")}
+    assert sources == {f"{tree.SOURCES}/llama-context.cpp"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_off_is_a_wheel_of_the_untouched_distribution(
+    patched_logits: dict[str, str], small_model: Path, tmp_path: Path
+) -> None:
+    archive = fetch.source(pins.read())
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    options = "-DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TESTS=OFF"
+    command = [
+        python,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-cache-dir",
+        "-w",
+        tmp_path,
+        archive,
+    ]
+    subprocess.run(command, check=True, env=os.environ | {"CMAKE_ARGS": options})
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as packed:
+        packed.extractall(tmp_path / "stock")
+    assert logits(tmp_path / "stock" / "llama_cpp" / "lib", small_model) == patched_logits
