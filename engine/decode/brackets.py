@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-_PAIRS = {"(": ")", "[": "]", "{": "}"}
-_CLOSING = frozenset(_PAIRS.values())
+PAIRS = {"(": ")", "[": "]", "{": "}"}
+CLOSING = frozenset(PAIRS.values())
 _HASH_COMMENTS = frozenset({"python", "bash", "ruby", "yaml", "toml", "make", "r", "perl"})
 _NO_CODE = frozenset({"markdown", "html", ""})
 _BACKTICK_STRINGS = frozenset({"javascript", "typescript", "tsx", "go"})
@@ -82,9 +82,9 @@ class Brackets:
             self._quote(character)
         elif self._comments(character):
             self.comment = "#" if character == "#" else self._recent[-1:] + character
-        elif character in _PAIRS:
+        elif character in PAIRS:
             self.open.append(character)
-        elif character in _CLOSING:
+        elif character in CLOSING:
             self._close(character)
 
     def _quote(self, character: str) -> None:
@@ -107,7 +107,7 @@ class Brackets:
         return self._language not in _NO_CODE and self._recent[-1:] + character in {"//", "/*"}
 
     def _close(self, character: str) -> None:
-        if self.open and _PAIRS[self.open[-1]] == character:
+        if self.open and PAIRS[self.open[-1]] == character:
             self.open.pop()
         else:
             self.unmatched = character

@@ -10,16 +10,17 @@ from typing import NamedTuple
 from engine import grammars
 from engine.decode.brackets import Brackets
 from engine.decode.statement import Syntax
-from engine.decode.suffix import Following
+from engine.decode.suffix import LOOK_BACK_CHARACTERS, Following
 from engine.request import Request, StopReason
 
-_LOOK_BACK_CHARACTERS = 4000
 _LEADING_LINE_BREAKS = 3
-_CONTINUES = re.compile(r"(?:\\|[^\s+\-]\s*[-+*/%=&|^<>?:,.(\[]|=>|\band|\bor|\bnot|\bin)$")
+_OPERATOR_END = re.compile(r"(?:\\|[^\s+\-]\s*[-+*/%=&|^<>?:,.]|=>)\s*$")
+_PIPE_END = re.compile(r"(?:\\|&&|\||\bdo|\bthen)\s*$")
 _CONTINUED = re.compile(r"\s*(?:\.\w|\?\.|\?\s|:\s|&&|\|\||[+*/%|^]\s|->|=>)")
 _CHAINING = frozenset({"javascript", "typescript", "tsx", "rust", "java", "c", "cpp", "go"})
 _OPENER = re.compile(r"[:{(\[]\s*$")
-_CLAUSE = re.compile(r"\s*(?:else|elif|except|finally|case|default|catch|[)\]}])")
+_WORD = re.compile(r"\w")
+_CLAUSE = re.compile(r"\s*(?:else|elif|except|finally|case|default|catch)\b|\s*[)\]}]")
 
 
 class Verdict(NamedTuple):
@@ -47,20 +48,23 @@ class Stopper:
         self._clock = clock
         self._started = clock()
         self._language = request.language or grammars.language_of(request.path, request.prefix)
-        before = request.prefix[-_LOOK_BACK_CHARACTERS:]
+        before = request.prefix[-LOOK_BACK_CHARACTERS:]
         above, newline, self._line = before.rpartition("\n")
         self._brackets = Brackets(self._language)
         self._brackets.feed(above + newline)
         at_line_start = self._brackets.depth
         self._brackets.feed(self._line)
-        self._following = Following(request.suffix, self._line, self._language)
         self._cursor_depth = self._brackets.depth
-        closed = self._following.first in set(")]}") and bool(self._following.first)
-        self._depth = self._cursor_depth if closed else min(at_line_start, self._cursor_depth)
+        opened = tuple(self._brackets.open)
+        self._following = Following(request.suffix, self._line, self._language, opened)
+        self._owed = self._following.owed.copy()
+        self._depth = max(min(at_line_start, self._cursor_depth), self._cursor_depth - self._owed.total())
         self._syntax = Syntax(self._language, request.prefix, request.suffix)
         self._seen = 0
         self._line_start = 0
         self._pending: int | None = None
+        self._judged = False
+        self._line_spans = False
         self._indent: int | None = None
 
     def feed(self, text: str, *, tokens: int = 0) -> Verdict:
@@ -108,11 +112,7 @@ class Stopper:
             verdict = self._after_line(text, index)
             if verdict is not None:
                 return verdict
-        if (
-            self._request.stop_at == "block"
-            and character not in " \t\n"
-            and not text[self._line_start : index].strip()
-        ):
+        if self._request.stop_at == "block" and not self._judged and not _WORD.match(character):
             ended = self._block_line(text, index)
             if ended is not None:
                 return ended
@@ -120,20 +120,27 @@ class Stopper:
             verdict = self._line_end(text, index)
             if verdict is not None:
                 return verdict
-            self._line_start = index + 1
+            self._line_start, self._judged = index + 1, False
         self._brackets.feed(character)
+        if character == "\n":
+            self._line_spans = self._brackets.spans_lines or self._brackets.depth > self._cursor_depth
         if self._brackets.unmatched or self._brackets.depth < self._cursor_depth:
             return self._closed(text, index)
         return None
 
     def _closed(self, text: str, index: int) -> Verdict | None:
         """A bracket was closed that the text did not open: the suffix may hold it already."""
+        bracket = text[index]
         self._cursor_depth = min(self._cursor_depth, self._brackets.depth)
-        if text[index] == self._following.first:
+        if self._owed[bracket] > 0:
+            self._owed[bracket] -= 1
+            return None
+        cut = self._following.reached(text[: index + 1])
+        if cut is not None:
+            return Verdict("suffix", text[:cut].rstrip())
+        if bracket == self._following.first or self._following.line_closes[bracket]:
             return Verdict("suffix", text[:index].rstrip())
-        if self._brackets.unmatched:
-            return Verdict("statement", text[:index].rstrip())
-        return None
+        return Verdict("statement", text[:index].rstrip()) if self._brackets.unmatched else None
 
     def _line_end(self, text: str, index: int) -> Verdict | None:
         line = text[:index]
@@ -168,25 +175,36 @@ class Stopper:
         brackets = self._brackets
         if brackets.spans_lines or brackets.depth > self._depth:
             return False
-        if self._language == "python" and text.rpartition("\n")[2].lstrip().startswith("@"):
-            return False
-        if _CONTINUES.search(text.rstrip()) and not (
-            self._language == "python" and text.rstrip().endswith(":")
-        ):
+        if not brackets.comment and self._continues((self._line + text)[-self._reach(text) :]):
             return False
         return self._language == "python" or self._syntax.finished(text) is not False
 
+    def _reach(self, text: str) -> int:
+        """Characters of the last line."""
+        return len(text) - self._line_start + (len(self._line) if self._line_start == 0 else 0)
+
+    def _continues(self, line: str) -> bool:
+        """Whether the end of `line` says that more must come."""
+        if self._language == "python":
+            return line.endswith("\\") or line.lstrip().startswith("@")
+        if self._language == "bash":
+            return bool(_PIPE_END.search(line))
+        return self._language in _CHAINING and bool(_OPERATOR_END.search(line))
+
     def _block_line(self, text: str, index: int) -> Verdict | None:
-        """At the first character of a line: whether it still belongs to the block."""
-        if self._brackets.spans_lines or self._brackets.depth > self._cursor_depth:
+        """Once a line's first word stands: whether the line still belongs to the block."""
+        line = text[self._line_start : index + 1]
+        if not line.strip():
             return None
-        whole = (self._line if self._line_start == 0 else "") + text[self._line_start : index]
-        indent = len(whole.expandtabs(4)) - len(whole.expandtabs(4).lstrip())
+        self._judged = True
+        if self._line_spans:
+            return None
+        whole = ((self._line if self._line_start == 0 else "") + line).expandtabs(4)
+        indent = len(whole) - len(whole.lstrip())
         if self._indent is None:
             self._indent = self._block_indent(text, indent)
             return None
-        clause = _CLAUSE.match(text, index)
-        if indent >= self._indent or (clause and indent >= self._header_indent()):
+        if indent >= self._indent or (_CLAUSE.match(line) and indent >= self._header_indent()):
             return None
         return Verdict("statement", text[: self._line_start].rstrip())
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
-from engine.decode.brackets import balance
+from engine import grammars
+from engine.decode.brackets import PAIRS, Brackets, balance
+from engine.request import Request
 
+LOOK_AHEAD_CHARACTERS = 4000
+LOOK_BACK_CHARACTERS = 4000
 _SHORTEST_TEXT = 3
 _CLOSERS = frozenset(")]}\"'`")
 
@@ -16,12 +21,21 @@ class Following:
     """The text after the cursor, as far as a generation may run into it.
 
     `line` is what follows on the cursor's own line, `next` the first line below it with something on it,
-    with its indentation.
+    with its indentation. `before` is the cursor's line, `opened` the brackets open at the cursor.
     """
 
     suffix: str
     before: str = ""
     language: str = ""
+    opened: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, request: Request) -> Following:
+        """What follows in `request`."""
+        language = request.language or grammars.language_of(request.path)
+        brackets = balance(request.prefix[-LOOK_BACK_CHARACTERS:], language)
+        line = request.prefix.rpartition("\n")[2]
+        return cls(request.suffix, line, language, tuple(brackets.open))
 
     @cached_property
     def line(self) -> str:
@@ -31,13 +45,34 @@ class Following:
     @cached_property
     def next(self) -> str:
         """The first non-blank line below the cursor's, with its indentation, `""` when none."""
-        lines = self.suffix[:4000].split("\n")[1:]
+        lines = self.suffix[:LOOK_AHEAD_CHARACTERS].split("\n")[1:]
         return next((line.rstrip() for line in lines if line.strip()), "")
 
     @cached_property
     def first(self) -> str:
         """The first character that is not white space."""
-        return self.suffix[:4000].lstrip()[:1]
+        return self.suffix[:LOOK_AHEAD_CHARACTERS].lstrip()[:1]
+
+    @cached_property
+    def closes(self) -> Counter[str]:
+        """How many brackets of each kind the suffix closes without opening them."""
+        return unmatched(self.suffix[:LOOK_AHEAD_CHARACTERS], self.language)
+
+    @cached_property
+    def line_closes(self) -> Counter[str]:
+        """As `closes`, on the cursor's line."""
+        return unmatched(self.line, self.language)
+
+    @cached_property
+    def owed(self) -> Counter[str]:
+        """Closing brackets that are missing: of those open at the cursor, what the suffix leaves open.
+
+        Braces are left out when the suffix is too long to see its end.
+        """
+        missing = Counter(PAIRS[bracket] for bracket in self.opened) - self.closes
+        if len(self.suffix) > LOOK_AHEAD_CHARACTERS:
+            missing.pop("}", None)
+        return missing
 
     def reached(self, text: str, *, final: bool = False) -> int | None:
         """Where `text` starts to repeat what follows, None when it does not (yet).
@@ -56,8 +91,10 @@ class Following:
         cut = len(trimmed) - len(self.line)
         if len(self.line) < _SHORTEST_TEXT and self.line[0] not in _CLOSERS:
             return None
-        inner = balance(text[:cut], self.language)
-        return cut if inner.depth == 0 else None
+        if self.line_closes:
+            needless = unmatched(trimmed, self.language) - self.owed
+            return cut if needless >= self.line_closes else None
+        return cut if balance(text[:cut], self.language).depth == 0 else None
 
     def _next_line(self, text: str, *, final: bool) -> int | None:
         if not self.next:
@@ -70,3 +107,14 @@ class Following:
             start += len(line) + 1
             head = ""
         return None
+
+
+def unmatched(text: str, language: str) -> Counter[str]:
+    """The closing brackets of `text` that nothing in it opened."""
+    found: Counter[str] = Counter()
+    brackets = Brackets(language)
+    for character in text:
+        brackets.feed(character)
+        if brackets.unmatched:
+            found[brackets.unmatched] += 1
+    return found

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from engine import grammars
 from engine.decode.suffix import Following
 from engine.request import Request
 
 
 def trim(text: str, request: Request) -> str | None:
     """`text` up to where it starts to repeat the suffix; None when all of it does."""
-    language = request.language or grammars.language_of(request.path)
-    line = request.prefix.rpartition("\n")[2]
-    cut = Following(request.suffix, line, language).reached(text.rstrip("\n"), final=True)
+    cut = Following.of(request).reached(text.rstrip("\n"), final=True)
     if cut is None:
         return text
     return text[:cut].rstrip() or None
