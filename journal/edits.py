@@ -126,6 +126,13 @@ def _index_behind(journal: Journal, after: Cell | None) -> int:
 def _put(
     journal: Journal, index: int, content: bytes, newline: bytes, *, note: bool, marked: bool
 ) -> tuple[Journal, Cell]:
+    if not any(cell.kind != "note" or cell.text or cell.json for cell in journal.cells):
+        # The one cell of a file of blank lines is no neighbour; the new cell takes it in.
+        edited = _parse(
+            journal, journal.data + _blank_lines(journal.data, len(journal.data), newline)[0] + content
+        )
+        _compare((), edited.cells[1:])
+        return edited, edited.cells[0]
     at, framed = _framed(journal, index, content, newline, note=note, marked=marked)
     edited = _parse(journal, journal.data[:at] + framed + journal.data[at:])
     _compare(journal.cells[:index], edited.cells[:index])
@@ -228,10 +235,15 @@ def _respan(
     end = cell.start + len(cell.raw)
     edited = _parse(journal, journal.data[: cell.start] + raw + journal.data[end:], notices)
     before, behind = journal.cells[: cell.index], journal.cells[cell.index + 1 :]
-    _compare(before, edited.cells[: cell.index])
     if cell.kind == "conflict":
-        _compare(behind, edited.cells[len(edited.cells) - len(behind) :])
-    elif cell.kind != "unknown" or cell.fence:
+        # What settles it may be prose, and become one with the notes around it.
+        before = before[:-1] if before and before[-1].kind == "note" else before
+        behind = behind[1:] if behind and behind[0].kind == "note" else behind
+        _compare(behind, edited.cells[max(len(edited.cells) - len(behind), 0) :])
+    _compare(before, edited.cells[: len(before)])
+    if cell.kind == "conflict":
+        return edited
+    if cell.kind != "unknown" or cell.fence:
         _compare(behind, edited.cells[cell.index + 1 :])
         if same_kind and edited.cells[cell.index].kind != cell.kind:
             raise _would_split()

@@ -39,6 +39,9 @@ def merge(base: Journal, ours: Journal, theirs: Journal) -> Journal:
         return ours
     if ours.data == base.data:
         return theirs
+    if BOM in (version.data[:3] for version in (base, ours, theirs)):
+        bare = (type(ours).parse(version.data.removeprefix(BOM)) for version in (base, ours, theirs))
+        return type(ours).parse(BOM + merge(*bare).data)
     newline = newline_of(ours.data, theirs.data)
     merged: list[bytes] = []
     for chunk in _chunks(base.cells, ours.cells, theirs.cells, _identity):
@@ -97,9 +100,7 @@ def _merge_lines(base: bytes, ours: bytes, theirs: bytes, newline: bytes) -> byt
 def _conflict(base: bytes, ours: bytes, theirs: bytes, newline: bytes) -> bytes:
     """Both sides between markers, as git writes them in diff3 style."""
     parts = [(b"<<<<<<< ours", ours), (b"||||||| base", base), (b"=======", theirs)]
-    lines = [
-        part for mark, side in parts for part in (mark + newline, _ended(side.removeprefix(BOM), newline))
-    ]
+    lines = [part for mark, side in parts for part in (mark + newline, _ended(side, newline))]
     return b"".join([*lines, b">>>>>>> theirs", newline])
 
 

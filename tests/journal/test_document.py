@@ -119,7 +119,7 @@ def test_yaml_builds_no_objects_and_unfolds_no_bombs() -> None:
     (problem,) = Journal.parse(f"---\n{bomb}---\n".encode()).problems
     assert "too many values" in problem.message
     loop = Journal.parse(b"---\na: &a [*a]\n---\n")
-    assert loop.front == {}
+    assert json.dumps(loop.front)
     unsafe = Journal.parse(b"---\na: !!python/object/apply:os.system ['echo no']\n---\n")
     assert unsafe.front == {"a": ["echo no"]}
 
@@ -170,3 +170,23 @@ def test_opening_a_journal_loads_no_yaml_library() -> None:
     code += "print([name for name in sys.modules if name.startswith(('ruamel', 'markdown_it', 'textual'))])"
     done = subprocess.run([sys.executable, "-c", code], input=EXAMPLE, capture_output=True, check=True)
     assert done.stdout.strip() == b"[]"
+
+
+def test_the_page_about_the_format_names_every_kind_and_key() -> None:
+    from journal.cells import MARKED_KINDS, RESERVED_KINDS, STATES
+
+    page = (Path(__file__).parents[2] / "docs" / "journal-format.md").read_text(encoding="utf-8")
+    keys = ("id", "kind", "state", "name", "src", "lines", "symbol", "sha256", "output", "title", "journal")
+    for word in (*MARKED_KINDS, *RESERVED_KINDS, *STATES, "sh", "bash", "python", *keys):
+        assert f"`{word}`" in page, f"{word} is not in docs/journal-format.md"
+    for scheme in ("pypi:", "gh:", "gl:", "jira:", "file:", "https:", "man:", "cmd:"):
+        assert f"`{scheme}" in page, f"{scheme} is not in docs/journal-format.md"
+
+
+def test_the_journal_on_the_page_about_the_format_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "journal-format.md").read_text(encoding="utf-8")
+    example = page.split("`````markdown\n")[1].split("`````")[0]
+    journal = Journal.parse(example.encode())
+    assert journal.problems == ()
+    kinds = {cell.kind for cell in journal.cells}
+    assert {"front", "step", "note", "ticket", "doc", "source", "sh", "output"} <= kinds
