@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 
-from engine.runtime.context import Context
+from engine.runtime.context import Context, Logits
 
-# Measured on the default model, CPU seconds for 512 tokens by tokens at once: 16: 6.1, 32: 5.2, 64: 4.2,
-# 128: 4.0, 256: 3.9, 512: 4.0. What a cancel throws away is at most this many tokens' work.
-CHUNK_TOKENS = 64
-_SMALLEST_CHUNK_TOKENS = 16
+# A token's keys, values and logits depend in their last bits on how many tokens are computed with it: kernels
+# take rows four by four and leave the rest to another one, and attention works in tiles from 64 rows on. In
+# blocks of 8 and at most 56 at once they do not, so a prompt is computed in whole blocks and a tail, and only
+# whole blocks are reused: then reuse gives the same bits as computing everything.
+BLOCK_TOKENS = 8
+
+# Default model, CPU seconds for 512 tokens by tokens at once: 16: 6.1, 32: 5.2, 64: 4.2, 128: 4.0, 512: 4.0.
+# What a cancel throws away is at most this many tokens' work.
+CHUNK_TOKENS = 56
 
 
 class CachedTokens:
@@ -22,32 +27,45 @@ class CachedTokens:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._chunk = min(CHUNK_TOKENS, context.batch_tokens)
+        self._chunk = CHUNK_TOKENS
         self.tokens: list[int] = []
+        # tokens[:_blocks] were computed in whole blocks; what was generated never is.
+        self._blocks = 0
+        self._logits: Logits | None = None
+        self._prompt_tokens = 0
 
     def keep(self, prompt: Sequence[int]) -> int:
-        """Drop what differs from `prompt` and its last token, whose logits are wanted. Returns what stays."""
-        limit = min(len(self.tokens), len(prompt) - 1)
-        pairs = zip(self.tokens[:limit], prompt, strict=False)
+        """Drop what `prompt` cannot reuse. Returns how many of its tokens stay: all, or whole blocks."""
+        pairs = zip(self.tokens, prompt, strict=False)
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        self._truncate(common)
+        if self._logits is not None and common == len(prompt) == self._prompt_tokens:
+            self._truncate(common)
+        else:
+            self._logits = None
+            self._truncate(whole_blocks(min(common, self._blocks, len(prompt) - 1)))
         return len(self.tokens)
 
-    def compute(self, prompt: Sequence[int]) -> None:
-        """Run the rest of `prompt`, of which the beginning is cached. Raises Aborted; what was done stays.
+    def compute(self, prompt: Sequence[int]) -> Logits:
+        """Run what is not cached of `prompt`; returns the logits of its last token.
 
-        Chunks end at multiples of the chunk size, so that a prompt is computed in the same pieces (and gives
-        the same bits) whether or not it was interrupted between two of them.
+        Raises Aborted or EngineError; the chunks done by then stay.
         """
-        begun = len(self.tokens)
+        if self._logits is not None and len(self.tokens) == len(prompt):
+            return self._logits
         chunk = self._chunk
         # Someone who types cancels before a chunk ends: smaller ones get on, full ones come back when done.
-        self._chunk = max(_SMALLEST_CHUNK_TOKENS, chunk // 2)
-        while (start := len(self.tokens)) < len(prompt):
-            end = min(len(prompt), start - start % chunk + chunk)
-            self.append(prompt[start:end])
+        self._chunk = max(BLOCK_TOKENS, whole_blocks(chunk // 2))
+        blocks = whole_blocks(len(prompt))
+        while (start := len(self.tokens)) < blocks:
+            self.append(prompt[start : min(blocks, start + chunk)])
+            self._blocks = len(self.tokens)
             self._chunk = chunk
-        self._chunk = min(CHUNK_TOKENS, self._context.batch_tokens) if len(self.tokens) > begun else chunk
+        if blocks < len(prompt):
+            self.append(prompt[blocks:])
+        self._chunk = CHUNK_TOKENS
+        self._logits = self._context.logits().copy()
+        self._prompt_tokens = len(prompt)
+        return self._logits
 
     def append(self, tokens: Sequence[int]) -> None:
         """Run `tokens` after the cached ones. Raises Aborted or EngineError, leaving `tokens` true."""
@@ -60,12 +78,12 @@ class CachedTokens:
 
     def _read_back(self, attempted: Sequence[int]) -> None:
         if self._context.closed:
-            self.tokens = []
+            self._forget()
             return
         held = self._context.last_position() + 1
         if held < len(self.tokens):
             self._context.clear()
-            self.tokens = []
+            self._forget()
         else:
             self.tokens.extend(attempted[: held - len(self.tokens)])
 
@@ -74,7 +92,18 @@ class CachedTokens:
             return
         if self._context.remove(count):
             del self.tokens[count:]
+            self._blocks = min(self._blocks, whole_blocks(count))
         else:
             # Recurrent models cannot forget a part.
             self._context.clear()
-            self.tokens = []
+            self._forget()
+
+    def _forget(self) -> None:
+        self.tokens = []
+        self._blocks = 0
+        self._logits = None
+
+
+def whole_blocks(count: int) -> int:
+    """`count` tokens down to whole blocks."""
+    return count - count % BLOCK_TOKENS

@@ -19,8 +19,8 @@ from engine.request import Cancel, DocumentUse, Plan, Request, StopReason, Sugge
 from engine.runtime import debug, extension
 from engine.runtime.alarm import Alarm
 from engine.runtime.base import EngineInfo, OnText
-from engine.runtime.context import Aborted, Context
-from engine.runtime.kv import CHUNK_TOKENS, CachedTokens
+from engine.runtime.context import Aborted, Context, Logits
+from engine.runtime.kv import CHUNK_TOKENS, CachedTokens, whole_blocks
 from engine.runtime.llama import Model
 from engine.runtime.threads import default_threads
 
@@ -57,7 +57,7 @@ class LocalEngine:
 
     def warm(self) -> None:
         """Make now what the first suggestion would wait for: the context, and the vocabulary in order."""
-        context, cached = self._opened()
+        cached = self._opened()[1]
         assert self._vocabulary is not None
         if not cached.tokens:
             cached.append(self._model.encode("\n", special=False)[:1] or (0,))
@@ -91,11 +91,11 @@ class LocalEngine:
             reused = cached.keep(tokens)
             run = _Run(reused=reused)
             try:
-                cached.compute(tokens)
+                logits = cached.compute(tokens)
                 run.computed = len(tokens) - reused
-                self._generate(request, prompt, run, alarm, stopper, on_text)
+                self._generate(request, prompt, logits, run, alarm, stopper, on_text)
             except Aborted:
-                run.computed = run.computed or len(cached.tokens) - reused
+                run.computed = run.computed or max(0, len(cached.tokens) - reused)
                 run.stop = "time" if alarm.late and not alarm.cancelled else "cancelled"
                 run.text = stopper.finish(run.text).text
             suggestion = self._suggestion(request, prompt, run, alarm)
@@ -106,6 +106,7 @@ class LocalEngine:
         self,
         request: Request,
         prompt: Prompt,
+        logits: Logits,
         run: _Run,
         alarm: Alarm,
         stopper: Stopper,
@@ -118,7 +119,7 @@ class LocalEngine:
         ends = self._model.eog | prompt.stops
         shown = 0
         while not alarm.cancelled:
-            token = sampler.pick(context.logits(), allowed=healer.allowed())
+            token = sampler.pick(logits, allowed=healer.allowed())
             run.count(alarm)
             if token in ends:
                 run.end(stopper.finish(run.text))
@@ -136,6 +137,7 @@ class LocalEngine:
                 run.end(stopper.finish(run.text, reason="length"))
                 return
             cached.append((token,))
+            logits = context.logits()
         raise Aborted
 
     def _suggestion(self, request: Request, prompt: Prompt, run: _Run, alarm: Alarm) -> Suggestion:
@@ -211,13 +213,12 @@ class _Run:
 
 
 def _with_origin(prompt: Prompt, reused: int) -> Iterable[DocumentUse]:
-    """Each document's use; it counts as reused when all of its tokens were."""
-    ends: dict[int, int] = {}
-    position = 0
+    """Each document's use; it counts as reused when all of its whole blocks were."""
+    kept = set()
+    end = 0
     for segment in prompt.segments:
-        position += len(segment.tokens)
-        if segment.document is not None:
-            ends[segment.document] = position
+        start, end = end, end + len(segment.tokens)
+        if segment.document is not None and start < reused and whole_blocks(end) <= reused:
+            kept.add(segment.document)
     for index, use in enumerate(prompt.uses):
-        whole = use.origin == "computed" and ends.get(index, reused + 1) <= reused
-        yield replace(use, origin="reused") if whole else use
+        yield replace(use, origin="reused") if index in kept and use.origin == "computed" else use
