@@ -5,7 +5,7 @@ local defaults = {
   cmd = { "steerway", "lsp" },
   accept = "<Tab>", -- does what it did before when nothing is shown
   dismiss = "<C-]>",
-  ask = "<M-\\>", -- ask now
+  ask = "<M-Bslash>", -- ask now
   automatic = true, -- ask while typing
   settings = {}, -- steerway.*: enable, languages, maxTokens, debounceMs, journal, step
 }
@@ -24,6 +24,12 @@ function M.dismiss()
     vim.api.nvim_buf_clear_namespace(shown.buf, ns, 0, -1)
   end
   shown = nil
+end
+
+-- Where the person is: an answer is for one place in one version of one buffer.
+local function place()
+  local buf = vim.api.nvim_get_current_buf()
+  return { buf, vim.api.nvim_buf_get_changedtick(buf), vim.api.nvim_win_get_cursor(0) }
 end
 
 local function draw()
@@ -63,16 +69,14 @@ function M.request(kind)
   end
   local params = vim.lsp.util.make_position_params(0, client.offset_encoding)
   params.context = { triggerKind = kind or 1 }
-  local tick, cursor = vim.api.nvim_buf_get_changedtick(buf), vim.api.nvim_win_get_cursor(0)
-  local asked = { client = client }
+  local asked = { client = client, place = place() }
   local ok, id = client:request("textDocument/inlineCompletion", params, function(err, result)
     if pending ~= asked then
       return
     end
     pending = nil
     local item = not err and result and (result.items or result)[1]
-    local here = vim.api.nvim_get_current_buf() == buf and vim.api.nvim_buf_get_changedtick(buf) == tick
-    if item and here and vim.fn.mode() == "i" and vim.deep_equal(vim.api.nvim_win_get_cursor(0), cursor) then
+    if item and vim.fn.mode() == "i" and vim.deep_equal(place(), asked.place) then
       show(client, buf, item)
     end
   end, buf)
@@ -83,6 +87,9 @@ end
 
 -- Typing what is shown keeps the rest of it; anything else asks again.
 local function moved(ask)
+  if pending and vim.deep_equal(place(), pending.place) then
+    return -- the event was late
+  end
   if shown and vim.api.nvim_get_current_buf() == shown.buf then
     local row, col = unpack(vim.api.nvim_win_get_cursor(0))
     local line, count = vim.api.nvim_get_current_line(), col - shown.col
