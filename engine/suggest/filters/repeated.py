@@ -14,7 +14,7 @@ def trim(text: str, request: Request) -> str:
     for index in range(len(lines)):
         for period in (1, 2):
             if _circles(lines, index, period):
-                return "\n".join(lines[: index - period])
+                return "\n".join(lines[: index + 1 - 2 * period])
     return text
 
 
