@@ -28,7 +28,7 @@ def open_engine(model: str | None = None, *, settings: Settings | None = None) -
     if kind == "fake":
         return _open_fake(model)
     if kind == "remote":
-        return _open_remote(rest)
+        return _open_remote(rest, settings)
     return _open_local(model, settings)
 
 
@@ -42,13 +42,13 @@ def _open_fake(model: str) -> Engine:
         raise ModelUnknown(f"no delay in {model!r}", hint="write fake or fake:MILLISECONDS") from None
 
 
-def _open_remote(address: str) -> Engine:
+def _open_remote(address: str, settings: Settings) -> Engine:
     from engine.runtime.remote import RemoteEngine
 
     url, _, name = address.partition("#")
     if not url.startswith(("http://", "https://")):
         raise ModelUnknown(f"no address in 'remote:{address}'", hint="write remote:http://HOST:PORT#MODEL")
-    return RemoteEngine(url, model=name or None)
+    return RemoteEngine(url, model=name or None, context_tokens=settings.context_tokens)
 
 
 def _open_local(model: str, settings: Settings) -> Engine:

@@ -1,0 +1,42 @@
+"""One door to every back end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.errors import ModelFileMissing, ModelUnknown
+from engine.open import open_engine
+from engine.settings import Settings
+
+
+def test_the_settings_choose_the_engine(isolated_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEERWAY_MODEL", "fake")
+    assert open_engine().info.backend == "fake"
+    assert open_engine(settings=Settings(model="fake:2")).info.backend == "fake"
+
+
+def test_an_explicit_model_wins_over_the_settings() -> None:
+    assert open_engine("fake:1", settings=Settings(model="nowhere.gguf")).info.backend == "fake"
+
+
+@pytest.mark.parametrize(
+    ("model", "error"),
+    [
+        ("remote:localhost", ModelUnknown),
+        ("remote:", ModelUnknown),
+        ("fake:soon", ModelUnknown),
+        ("no-such-model", ModelUnknown),
+        ("./no-such.gguf", ModelFileMissing),
+        ("qwen2.5-coder-0.5b", ModelFileMissing),
+    ],
+)
+def test_what_cannot_be_opened_is_one_line_that_says_what_to_do(
+    isolated_home: Path, monkeypatch: pytest.MonkeyPatch, model: str, error: type[Exception]
+) -> None:
+    monkeypatch.delenv("STEERWAY_MODELS", raising=False)
+    with pytest.raises(error) as caught:
+        open_engine(model)
+    assert "\n" not in str(caught.value)
+    assert ": " in str(caught.value)
