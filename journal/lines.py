@@ -31,10 +31,10 @@ def encoded(text: str) -> bytes:
 
 
 def replace_lines(old: bytes, text: str, newline: bytes, *, indent: int = 0, close: bool = False) -> bytes:
-    """`text` as bytes, every line that `old` has too as it stands there; the last line ends as `old` did.
+    """`text` as bytes; a line that `old` has too as it stands there, and the last one ended as in `old`.
 
-    `close` ends the last line in any case. `indent` is how many spaces at most a line of `old` loses before it
-    is shown, and a new line gains.
+    `close` ends the last line in any case. `indent` is how many spaces at most a line of `old` loses before
+    it is shown, and a new line gains.
     """
     before = [(match[1], match[2]) for match in _LINE.finditer(old)]
     if len(before) > 1 and before[-1] == (b"", b""):

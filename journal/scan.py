@@ -19,6 +19,7 @@ TO_LINE_END = re.compile(rb"[^\r\n]*+")
 _SPACE = re.compile(rb"[ \t]*+")
 _BLANK_LINES = re.compile(rb"(?:[ \t]*+(?:\r\n?|\n))++")
 _PLAIN_LINES = re.compile(rb"(?:[^`~<>#*+\-=_0-9 \t\r\n][^\r\n]*+(?:\r\n?|\n)?+)++")
+_PLAIN_ITEMS = re.compile(rb"(?:[-+*] [^`~<>#*+\-=_0-9 \t\r\n][^\r\n]*+(?:\r\n?|\n)?+)++")
 _END = rb"[ \t]*+(?=[\r\n]|\Z)"
 _FENCE = re.compile(rb"(`{3,}+)([^`\r\n]*+)(?=[\r\n]|\Z)|(~{3,}+)([^\r\n]*+)")
 _HEADING = re.compile(rb"#{1,6}+(?=[ \t\r\n]|\Z)")
@@ -98,19 +99,32 @@ class _Scanner:
         self.position = 0
 
     def run(self) -> list[Block]:
-        data, size = self.data, len(self.data)
-        self.position = len(BOM) if data.startswith(BOM) else 0
+        size = len(self.data)
+        self.position = len(BOM) if self.data.startswith(BOM) else 0
         self._front_matter()
         while self.position < size:
-            if not self.containers and self.leaf != _HTML:
-                if match := _PLAIN_LINES.match(data, self.position):
-                    self.leaf, self.position = _PARAGRAPH, match.end()
-                    continue
-                if match := _BLANK_LINES.match(data, self.position):
-                    self.leaf, self.position = _NOTHING, match.end()
-                    continue
-            self._line()
+            if not self._plain_run():
+                self._line()
         return self.found
+
+    def _plain_run(self) -> bool:
+        """Take in lines of plain text, bullets or nothing at the margin by one match instead of many calls."""
+        data, position = self.data, self.position
+        if self.leaf == _HTML and not self.containers:
+            return False
+        if match := _PLAIN_ITEMS.match(data, position):
+            # A bullet at the margin closes whatever is open.
+            self.containers, self.leaf, self.empty_item = [2], _PARAGRAPH, False
+        elif self.containers:
+            return False
+        elif match := _PLAIN_LINES.match(data, position):
+            self.leaf = _PARAGRAPH
+        elif match := _BLANK_LINES.match(data, position):
+            self.leaf = _NOTHING
+        else:
+            return False
+        self.position = match.end()
+        return True
 
     def _front_matter(self) -> None:
         start = self.position
