@@ -217,6 +217,7 @@ def test_a_failure_is_one_line_and_no_traceback(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_the_key_changes_with_what_is_built(native: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDACXX", sys.executable)  # stands for nvcc, which need not be here
     keys = [identity.key(native)]
     assert identity.key(native) == keys[0]
 
@@ -238,6 +239,16 @@ def test_the_key_changes_with_what_is_built(native: Path, monkeypatch: pytest.Mo
         changed()
     monkeypatch.setattr(identity, "processor", lambda: "another one")
     changed()
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"), [("CXX", "install one .* or set CXX"), ("CUDACXX", "unset STEERWAY_CUDA")]
+)
+def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, hint: str) -> None:
+    monkeypatch.setenv("STEERWAY_CUDA", "1")
+    monkeypatch.setenv(variable, "no-such-compiler")
+    with pytest.raises(SystemExit, match=f"'no-such-compiler' is not on this machine: .*{hint}"):
+        backend.get_requires_for_build_wheel()
 
 
 def test_the_environment_chooses_options() -> None:

@@ -26,7 +26,8 @@ def _one_line_errors() -> Iterator[None]:
 
 def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
     """cmake and ninja, unless the wheel is in the cache."""
-    return [] if wheel.cached(identity.key()) else ["cmake>=3.21", "ninja>=1.10"]
+    with _one_line_errors():
+        return [] if wheel.cached(identity.key()) else ["cmake>=3.21", "ninja>=1.10"]
 
 
 def prepare_metadata_for_build_wheel(metadata_directory: str, config_settings: Settings = None) -> str:

@@ -15,5 +15,9 @@ class SourceMismatch(NativeError):
     """The source distribution is not the pinned one, or not a plain archive."""
 
 
+class CompilerMissing(NativeError):
+    """No C++ compiler, or no CUDA compiler for a CUDA build."""
+
+
 class PatchFailed(NativeError):
     """A hunk does not fit the source, named by patch, number, file and line."""

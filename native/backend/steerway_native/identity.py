@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from . import options, pins
+from .errors import CompilerMissing
 
 # Modules of this back end that shape the wheel; the others only carry it about.
 _RECIPE = ("options.py", "tree.py", "wheel.py")
@@ -47,18 +49,19 @@ def _digest(path: Path) -> str:
 
 
 def compiler() -> list[str]:
-    """Environment that steers the compiler, and the version lines of those that will be found."""
+    """Environment that steers the compilers, and their versions. Raises CompilerMissing."""
     found = [f"{name}={os.environ[name]}" for name in _COMPILER_VARIABLES if name in os.environ]
-    commands = [os.environ.get("CXX", "c++")]
+    found.append(_version(os.environ.get("CXX", "c++"), "install one (Debian: apt install g++), or set CXX"))
     if os.environ.get("STEERWAY_CUDA") == "1":
-        commands.append(os.environ.get("CUDACXX", "nvcc"))
-    return found + [_version(command) for command in commands]
+        nvcc = os.environ.get("CUDACXX", "nvcc")
+        found.append(_version(nvcc, "install the CUDA toolkit with cuBLAS, or unset STEERWAY_CUDA"))
+    return found
 
 
-def _version(command: str) -> str:
-    program = shutil.which(command.split()[0])
+def _version(command: str, hint: str) -> str:
+    program = shutil.which((shlex.split(command) or [""])[0])
     if program is None:
-        return f"{command}: missing"
+        raise CompilerMissing(f"the compiler {command!r} is not on this machine: {hint}")
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
     return " ".join(done.stdout.split())
 
