@@ -25,6 +25,12 @@ class Brackets:
         self._language = language
         self._recent = ""
 
+    def copy(self) -> Brackets:
+        """The same state, to go on from."""
+        other = Brackets(self._language)
+        other.__dict__.update(self.__dict__, open=self.open.copy())
+        return other
+
     @property
     def depth(self) -> int:
         """How many brackets are open."""

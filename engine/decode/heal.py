@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 LONGEST_HEAL_TOKENS = 2
 LONGEST_HEAL_BYTES = 24
+_REMEMBERED_SPELLINGS = 256
 
 
 class Vocabulary:
@@ -30,6 +31,7 @@ class Vocabulary:
         order = sorted((i for i, piece in enumerate(pieces) if piece), key=pieces.__getitem__)
         self._sorted = [pieces[i] for i in order]
         self._ids = np.array(order, dtype=np.int64)
+        self._spellings: dict[bytes, NDArray[np.int64]] = {}
 
     def starting(self, beginning: bytes) -> NDArray[np.int64]:
         """Ids of tokens whose bytes start with `beginning`, including those equal to it."""
@@ -38,9 +40,14 @@ class Vocabulary:
 
     def spelling(self, text: bytes) -> NDArray[np.int64]:
         """Ids, ascending, of tokens that `text` starts with, and of tokens that start with it."""
-        parts = [self.starting(text)]
-        parts += [self._equal(text[:length]) for length in range(1, len(text))]
-        return np.sort(np.concatenate(parts))
+        known = self._spellings.get(text)
+        if known is None:
+            parts = [self.starting(text)]
+            parts += [self._equal(text[:length]) for length in range(1, len(text))]
+            if len(self._spellings) >= _REMEMBERED_SPELLINGS:
+                self._spellings.clear()
+            known = self._spellings[text] = np.sort(np.concatenate(parts))
+        return known
 
     def continues(self, text: bytes) -> bool:
         """Whether some token is longer than `text` and starts with it."""

@@ -7,10 +7,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from engine import grammars
-from engine.decode.brackets import Brackets
 from engine.decode.statement import Syntax
-from engine.decode.suffix import LOOK_BACK_CHARACTERS, Following
+from engine.decode.suffix import Following
 from engine.request import Request, StopReason
 
 _LEADING_LINE_BREAKS = 3
@@ -47,18 +45,14 @@ class Stopper:
         self._request = request
         self._clock = clock
         self._started = clock()
-        self._language = request.language or grammars.language_of(request.path, request.prefix)
-        before = request.prefix[-LOOK_BACK_CHARACTERS:]
-        above, newline, self._line = before.rpartition("\n")
-        self._brackets = Brackets(self._language)
-        self._brackets.feed(above + newline)
-        at_line_start = self._brackets.depth
-        self._brackets.feed(self._line)
+        self._following = Following.of(request)
+        self._language = self._following.language
+        self._line = self._following.before
+        self._brackets = self._following.brackets.copy()
         self._cursor_depth = self._brackets.depth
-        opened = tuple(self._brackets.open)
-        self._following = Following(request.suffix, self._line, self._language, opened)
         self._owed = self._following.owed.copy()
-        self._depth = max(min(at_line_start, self._cursor_depth), self._cursor_depth - self._owed.total())
+        at_line_start = min(self._following.line_depth, self._cursor_depth)
+        self._depth = max(at_line_start, self._cursor_depth - self._owed.total())
         self._syntax = Syntax(self._language, request.prefix, request.suffix)
         self._seen = 0
         self._line_start = 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 from engine import grammars
 from engine.decode.brackets import PAIRS, Brackets, balance
@@ -21,21 +21,21 @@ class Following:
     """The text after the cursor, as far as a generation may run into it.
 
     `line` is what follows on the cursor's own line, `next` the first line below it with something on it,
-    with its indentation. `before` is the cursor's line, `opened` the brackets open at the cursor.
+    with its indentation. `before` is the cursor's line, `brackets` what is open at the cursor (not to be
+    fed), `line_depth` how many were open where the cursor's line begins.
     """
 
     suffix: str
     before: str = ""
     language: str = ""
-    opened: tuple[str, ...] = ()
+    brackets: Brackets = field(default_factory=Brackets)
+    line_depth: int = 0
 
     @classmethod
     def of(cls, request: Request) -> Following:
         """What follows in `request`."""
-        language = request.language or grammars.language_of(request.path)
-        brackets = balance(request.prefix[-LOOK_BACK_CHARACTERS:], language)
-        line = request.prefix.rpartition("\n")[2]
-        return cls(request.suffix, line, language, tuple(brackets.open))
+        language = request.language or grammars.language_of(request.path, request.prefix)
+        return _following(request.prefix[-LOOK_BACK_CHARACTERS:], request.suffix, language)
 
     @cached_property
     def line(self) -> str:
@@ -69,7 +69,7 @@ class Following:
 
         Braces are left out when the suffix is too long to see its end.
         """
-        missing = Counter(PAIRS[bracket] for bracket in self.opened) - self.closes
+        missing = Counter(PAIRS[bracket] for bracket in self.brackets.open) - self.closes
         if len(self.suffix) > LOOK_AHEAD_CHARACTERS:
             missing.pop("}", None)
         return missing
@@ -107,6 +107,15 @@ class Following:
             start += len(line) + 1
             head = ""
         return None
+
+
+@lru_cache(maxsize=8)
+def _following(prefix: str, suffix: str, language: str) -> Following:
+    above, newline, line = prefix.rpartition("\n")
+    brackets = balance(above + newline, language)
+    depth = brackets.depth
+    brackets.feed(line)
+    return Following(suffix, line, language, brackets, depth)
 
 
 def unmatched(text: str, language: str) -> Counter[str]:

@@ -8,10 +8,11 @@ from engine import grammars
 from engine.decode.heal import Vocabulary, healed
 from engine.errors import ContextTooLong, UsageError
 from engine.prompt import budget
+from engine.prompt.encoder import encoder
 from engine.prompt.layouts import BY_ID, DOCUMENT_LAYOUTS, TREATMENTS, DocumentLayout, Family, Treatment
 from engine.prompt.prompt import Prompt, Segment, SegmentKind
 from engine.prompt.render import Rendered, render
-from engine.prompt.tokenizer import Tokenizer, encode_text
+from engine.prompt.tokenizer import Tokenizer
 from engine.request import DocumentUse, Origin, Plan, Request
 
 
@@ -92,6 +93,7 @@ class _Assembly:
         ids = {marker: self._marker_id(marker) for marker in family.markers}
         self._ids = {marker: token for marker, token in ids.items() if token is not None}
         self._control = frozenset(self._ids.values())
+        self._encoder = encoder(tokenizer, family)
 
     def prompt(self, vocabulary: Vocabulary | None) -> Prompt:
         rendered = [
@@ -117,14 +119,7 @@ class _Assembly:
         return self._tokenizer.special(marker)
 
     def _encode(self, text: str) -> list[int]:
-        """Tokens of user text; a SentencePiece tokenizer's dummy space before it is taken off again."""
-        if not text:
-            return []
-        if not self._family.dummy_space:
-            return encode_text(self._tokenizer, text, control=self._control)
-        lead = self._tokenizer.encode("\n", special=False)
-        tokens = encode_text(self._tokenizer, "\n" + text, control=self._control)
-        return tokens[len(lead) :] if tokens[: len(lead)] == lead else tokens
+        return self._encoder.encode(text, self._tokenizer, self._control)
 
     def _decoded(self, tokens: tuple[int, ...]) -> str:
         return b"".join(map(self._tokenizer.piece, tokens)).decode("utf-8", "replace")

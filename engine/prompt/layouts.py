@@ -32,9 +32,9 @@ class Family:
     but white space follows the cursor, and when nothing follows on its line (else: `fim`). All three are
     measured per model (`engine/prompt/layouts.toml`). Treatments: `fim`; `anchor`, FIM with the cursor's line
     after the middle marker; `newline`, FIM with an empty suffix as one newline; `prefix`, no FIM markers.
-    `heal`: before FIM markers the cursor is healed only inside a word (`words`), `always`, or `never`; where no
-    marker follows the prefix, `words` heals everywhere. `dummy_space` tells of a tokenizer that puts a space
-    before every text.
+    `heal`: before FIM markers the cursor is healed only inside a word (`words`), `always`, or `never`; with
+    no marker behind the prefix, `words` heals everywhere. `dummy_space` tells of a tokenizer that puts a
+    space before every text.
     """
 
     name: str
