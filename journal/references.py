@@ -92,6 +92,8 @@ def parse_reference(cell: Cell) -> Reference:
             problem = f"{src}: {error}"
     if pinned is not None and not (isinstance(pinned, str) and re.fullmatch(r"[0-9a-fA-F]{4,64}", pinned)):
         problem = problem or f"{src}: sha256 is 4 to 64 hex digits, not {pinned!r}"
+    if symbol is not None and not (isinstance(symbol, str) and symbol.strip()):
+        problem = problem or f"{src}: symbol is a name such as Up.send, not {symbol!r}"
     return Reference(
         src,
         scheme,
@@ -118,13 +120,10 @@ def resolve(
     `root` is the workspace's; `path` the journal's file, whose folder relative paths are tried in first.
     Nothing is run or imported, nothing is fetched, and no path leads out of the repository.
     """
-    base = path.absolute().parent if path is not None else root
-    key = _key(path, root) if path is not None else ""
-    scope = Scope(root, boundary(root), base, journal, key, state)
     if reference.problem:
         return Resolved(reference, problem=reference.problem)
     try:
-        content = _content(reference, scope)
+        content = _content(reference, _scope(root, journal, state, path))
     except ReferenceProblem as error:
         return _missing(reference, str(error))
     except (OSError, ValueError, RecursionError) as error:  # a file system's surprise is still one line
@@ -144,12 +143,22 @@ def pin(
 
     The text is remembered in `state`, so that what changes later can be shown.
     """
-    resolved = resolve(reference, root=root, journal=journal, state=state, path=path)
-    if resolved.document is None:
+    if reference.problem:
         return ""
+    try:
+        content = _content(reference, _scope(root, journal, state, path))
+    except (ReferenceProblem, OSError, ValueError, RecursionError):
+        return ""
+    sha256 = files.hashed(content.exact)
     if state is not None:
-        state.remember_pin(resolved.sha256, resolved.document.text)
-    return resolved.sha256[:PIN_DIGITS]
+        state.remember_pin(sha256, content.plain or content.text)
+    return sha256[:PIN_DIGITS]
+
+
+def _scope(root: Path, journal: Journal | None, state: State | None, path: Path | None) -> Scope:
+    base = path.absolute().parent if path is not None else root
+    key = _key(path, root) if path is not None else ""
+    return Scope(root, boundary(root), base, journal, key, state)
 
 
 def _split(src: str) -> tuple[str, str]:
@@ -205,7 +214,7 @@ def _held_against_pin(reference: Reference, content: Content, state: State | Non
     )
     diff, problem = "", content.note
     if drift == "same" and reference.sha256 and state is not None:
-        state.remember_pin(sha256, content.text)
+        state.remember_pin(sha256, content.plain or content.text)
     if drift == "drifted":
         diff, said = _difference(reference, content, sha256, state)
         problem = "; ".join(part for part in (said, content.note) if part)
@@ -228,7 +237,7 @@ def _difference(reference: Reference, content: Content, sha256: str, state: Stat
         return "", f"{said} (what it was then is not known here)"
     lines = difflib.unified_diff(
         pinned.splitlines(keepends=True),
-        content.text.splitlines(keepends=True),
+        (content.plain or content.text).splitlines(keepends=True),
         f"{content.name} (pinned {reference.sha256[:PIN_DIGITS]})",
         f"{content.name} (now {sha256[:PIN_DIGITS]})",
     )

@@ -255,6 +255,7 @@ def _opened(path: str) -> Any:
         db = Database(connection, execute_plugins=False)
         if db.journal_mode != "wal":
             _try_wal(connection)
+        connection.execute("pragma synchronous = normal")  # safe in WAL; an fsync a commit is not needed
         _create(db)
     except BaseException:
         connection.close()

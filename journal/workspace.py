@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -24,11 +25,14 @@ class Workspace:
 
     @classmethod
     def find(cls, start: Path) -> Workspace:
-        """The nearest folder from `start` up with a `.git`, a `.steerway` or a journal; else `start`."""
+        """The nearest folder from `start` up with a `.git`, a `.steerway` or a journal; else `start`.
+
+        A folder above it that anybody may write to (`/tmp`) is passed over: what lies there is no one's word.
+        """
         start = start.absolute()
         folder = start if start.is_dir() else start.parent
         for candidate in (folder, *folder.parents):
-            if _is_root(candidate):
+            if _is_root(candidate) and (candidate == folder or not _is_public(candidate)):
                 return cls(candidate)
         return cls(folder)
 
@@ -97,7 +101,17 @@ def boundary(root: Path) -> Path:
 
 
 def _repository(root: Path) -> Path | None:
-    return next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), None)
+    for folder in (root, *root.parents):
+        if (folder / ".git").exists() and (folder == root or not _is_public(folder)):
+            return folder
+    return None
+
+
+def _is_public(folder: Path) -> bool:
+    try:
+        return bool(folder.stat().st_mode & stat.S_IWOTH)
+    except OSError:
+        return True
 
 
 def _is_root(folder: Path) -> bool:

@@ -35,10 +35,10 @@ class Scope:
 class Content:
     """What a reference says today.
 
-    `text` is what a model may read; `exact` is what its hash is taken of (before redaction and before
-    examples are moved to the front). `note` is a problem that did not keep it from being read. `moved_on`
-    tells that a pin other than the hash (a package's version) no longer holds. `earlier` looks up what an
-    older text with a given hash was.
+    `text` is what a model may read; `exact` is what its hash is taken of; `plain` is `exact` without
+    secrets, which is what may be kept and compared (`""`: the same as `text`). `note` is a problem that did
+    not keep it from being read. `moved_on` tells that a pin other than the hash (a package's version) no
+    longer holds. `earlier` looks up the `plain` of an older text by the start of its hash.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Content:
     language: str = ""
     version: str = ""
     note: str = ""
+    plain: str = ""
     pinned_otherwise: bool = False
     moved_on: bool = False
     earlier: Callable[[str], str | None] | None = None

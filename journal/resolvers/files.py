@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from engine import grammars
@@ -45,7 +46,8 @@ def _read(
     language = grammars.language_of(name, whole)
     exact, note = part(whole, language, name, lines=lines, symbol=symbol)
     above = _enclosing(whole, exact, language) if symbol else ""
-    clean, secrets = without_secrets(above + exact, language)
+    plain, secrets = without_secrets(exact, language)
+    clean = above + plain
     if secrets:
         note = _join(note, f"{secrets} secret-looking value{'s' * (secrets > 1)} left out of {name}")
     if kind == "doc" and language in _PROSE:
@@ -53,15 +55,20 @@ def _read(
         kind = "api" if runnable else kind
 
     def earlier(prefix: str) -> str | None:
-        top = scope.boundary.resolve()
-        for data in git.versions(path, top, limit=HISTORY_VERSIONS):
-            text = data.decode("utf-8", "replace").removeprefix("\ufeff").replace("\r\n", "\n")
-            old = _try_part(text, language, name, lines, symbol)
-            if old is not None and hashed(old).startswith(prefix):
-                return without_secrets(old, language)[0]
-        return None
+        found = history(path, scope, prefix, lambda old: _try_part(old, language, name, lines, symbol))
+        return None if found is None else without_secrets(found, language)[0]
 
-    return Content(name, clean, exact, kind, language, note=note, earlier=earlier)
+    return Content(name, clean, exact, kind, language, note=note, plain=plain, earlier=earlier)
+
+
+def history(path: Path, scope: Scope, prefix: str, cut: Callable[[str], str | None]) -> str | None:
+    """The part of an earlier, committed text of `path` whose hash starts with `prefix`; None without one."""
+    for data in git.versions(path, scope.boundary.resolve(), limit=HISTORY_VERSIONS):
+        text = data.decode("utf-8", "replace").removeprefix("\ufeff").replace("\r\n", "\n")
+        old = cut(text)
+        if old is not None and hashed(old).startswith(prefix):
+            return old
+    return None
 
 
 def part(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path, PurePosixPath
 
@@ -11,6 +12,7 @@ from journal.resolvers.secrets import forbidden_name
 
 LIMIT_BYTES = 1_000_000
 _SNIFF_BYTES = 8192
+_FOLDERS_LOOKED_AT = 100
 
 
 def find(target: str, scope: Scope) -> tuple[Path, str]:
@@ -87,22 +89,31 @@ def _inside(path: Path, top: Path) -> bool:
 
 
 def _near(target: str, scope: Scope) -> str:
-    """Where a file of that name is instead, one folder deep or as a sibling."""
+    """Where a file of that name is instead, at most two folders below the root; a bounded look."""
     name = PurePosixPath(target).name
-    for folder in (scope.root, scope.base):
-        for pattern in (name, f"*/{name}", f"*/*/{name}"):
-            found = (
-                next((path for path in folder.glob(pattern) if not _hidden(path, folder)), None)
-                if name
-                else None
+    folders = [scope.base, scope.root]
+    for folder in folders:
+        if name and len(folders) < _FOLDERS_LOOKED_AT:
+            folders += (
+                _folders_in(folder)
+                if folder in (scope.base, scope.root) or folder.parent == scope.root
+                else []
             )
-            if found is not None:
-                return f", is it {found.relative_to(folder).as_posix()}?"
-    return ""
+    found = next((folder / name for folder in folders if name and (folder / name).is_file()), None)
+    return f", is it {found.relative_to(scope.boundary).as_posix()}?" if found is not None else ""
 
 
-def _hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            inner = [
+                Path(e.path)
+                for e in entries
+                if not e.name.startswith(".") and e.is_dir(follow_symlinks=False)
+            ]
+    except OSError:
+        return []
+    return sorted(path for path in inner if path.name != "node_modules")[:_FOLDERS_LOOKED_AT]
 
 
 def _real(path: Path, target: str) -> Path:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from engine.documents import DocumentKind
-from journal.resolvers import guard
+from journal.resolvers import files, guard
 from journal.resolvers.content import Content, ReferenceProblem, Scope
 from journal.resolvers.secrets import without_secrets
 
@@ -19,11 +20,19 @@ def resolve(target: str, scope: Scope, *, kind: DocumentKind) -> Content:
     """The ticket as Markdown: title, body, comments. Raises ReferenceProblem."""
     path, name = guard.find(target, scope)
     whole = guard.read(path, target)
-    text = from_json(whole, name) if path.suffix.lower() == ".json" else _from_markdown(whole)
-    clean, secrets = without_secrets(text)
+    clean, secrets = without_secrets(_markdown(whole, path, name))
     note = f"{secrets} secret-looking value{'s' * (secrets > 1)} left out of {name}" if secrets else ""
     shown = name.removesuffix(path.suffix) + ".md" if path.suffix.lower() == ".json" else name
-    return Content(shown, clean, whole, kind, "markdown", note=note)
+
+    def earlier(prefix: str) -> str | None:
+        found = files.history(path, scope, prefix, lambda old: old)
+        return None if found is None else without_secrets(_markdown(found, path, name))[0]
+
+    return Content(shown, clean, whole, kind, "markdown", note=note, earlier=earlier)
+
+
+def _markdown(whole: str, path: Path, name: str) -> str:
+    return from_json(whole, name) if path.suffix.lower() == ".json" else _from_markdown(whole)
 
 
 def from_json(whole: str, name: str) -> str:

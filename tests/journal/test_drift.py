@@ -94,6 +94,30 @@ def test_a_symbol_that_only_moved_is_the_same(root: Path) -> None:
     assert read(root, src="up.py", symbol="send", sha256=sha256).drift == "same"
 
 
+def test_the_diff_of_a_method_is_of_the_method_alone(root: Path, state: State) -> None:
+    path = root / "up.py"
+    path.write_text("class Up:\n    def send(self):\n        return 1\n")
+    reference = read(root, src="up.py", symbol="Up.send").reference
+    sha256 = pin(reference, root=root, state=state)
+    path.write_text("class Up(Base):\n    def send(self):\n        return 2\n")
+    found = read(root, state, src="up.py", symbol="Up.send", sha256=sha256)
+    assert [line for line in found.diff.splitlines() if line[:1] in "+-"][2:] == [
+        "-        return 1",
+        "+        return 2",
+    ]
+    assert found.document is not None
+    assert found.document.text.startswith("class Up(Base):\n")
+
+
+def test_a_ticket_drifts_too(root: Path, state: State) -> None:
+    (root / "7.json").write_text('{"title": "T", "body": "one"}')
+    sha256 = pin(read(root, src="file:7.json").reference, root=root, state=state)
+    (root / "7.json").write_text('{"title": "T", "body": "two"}')
+    found = read(root, state, src="file:7.json", sha256=sha256)
+    assert found.drift == "drifted"
+    assert "-one\n+two\n" in found.diff
+
+
 def test_a_pin_in_capitals_is_the_same_pin(root: Path) -> None:
     assert read(root, sha256=read(root).sha256[:12].upper()).drift == "same"
 

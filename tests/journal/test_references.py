@@ -291,6 +291,7 @@ def test_the_title_of_a_ticket_elsewhere_is_still_read(root: Path) -> None:
         ({}, "this doc cell has no src"),
         ({"src": "  "}, "this doc cell has no src"),
         ({"src": 3}, "this doc cell has no src"),
+        ({"src": "a", "symbol": 3}, "a: symbol is a name such as Up.send, not 3"),
         ({"src": "a", "sha256": "xyz"}, "a: sha256 is 4 to 64 hex digits, not 'xyz'"),
         ({"src": "a", "sha256": 12345678}, "a: sha256 is 4 to 64 hex digits, not 12345678"),
     ],

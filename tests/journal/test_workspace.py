@@ -55,6 +55,18 @@ def test_a_folder_with_nothing_in_it_is_its_own_root(tmp_path: Path) -> None:
     assert not Workspace.find(tmp_path).in_repository
 
 
+def test_what_lies_in_a_folder_of_everybody_is_not_the_workspace_of_those_below(tmp_path: Path) -> None:
+    shared, mine = tmp_path / "shared", tmp_path / "shared" / "mine"
+    mine.mkdir(parents=True)
+    put(shared / "theirs.journal.md")
+    assert Workspace.find(mine).root == shared
+    shared.chmod(0o1777)
+    assert Workspace.find(mine).root == mine
+    assert Workspace.find(shared).root == shared
+    (shared / ".git").mkdir()
+    assert Workspace.find(mine).boundary == mine
+
+
 def test_journals_leave_out_environments(workspace: Workspace, root: Path) -> None:
     kept = [put(root / "a.journal.md"), put(root / "docs" / "b.journal.md")]
     for hidden in (".git", ".venv", "node_modules/x", "build"):
