@@ -92,8 +92,6 @@ def _target(source: str, meta: Mapping[str, Any]) -> str:
     if match := re.fullmatch(r"(gh|gl):([\w.-]+(?:/[\w.-]+)+)#([0-9]+)", source):
         host, middle = ("github.com", "issues") if match[1] == "gh" else ("gitlab.com", "-/issues")
         return f"https://{host}/{match[2]}/{middle}/{match[3]}"
-    if match := re.fullmatch(r"pypi:([\w.-]+)(?:@([\w.+!-]+))?(?:#.*)?", source):
-        return f"https://pypi.org/project/{match[1]}/" + (f"{match[2]}/" if match[2] else "")
     if scheme in ("https", "http"):
         return _destination(source)
     if scheme in ("jira", "man", "cmd", "pypi", "gh", "gl") and rest:

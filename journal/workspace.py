@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import stat
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -27,12 +28,13 @@ class Workspace:
     def find(cls, start: Path) -> Workspace:
         """The nearest folder from `start` up with a `.git`, a `.steerway` or a journal; else `start`.
 
-        A folder above it that anybody may write to (`/tmp`) is passed over: what lies there is no one's word.
+        Above `start`, folders that hold everything (the file system's root, the home folder) or that anybody
+        may write to (`/tmp`) are passed over: what lies there is not about what is below.
         """
         start = start.absolute()
         folder = start if start.is_dir() else start.parent
         for candidate in (folder, *folder.parents):
-            if _is_root(candidate) and (candidate == folder or not _is_public(candidate)):
+            if _is_root(candidate) and (candidate == folder or not _is_too_wide(candidate)):
                 return cls(candidate)
         return cls(folder)
 
@@ -102,15 +104,16 @@ def boundary(root: Path) -> Path:
 
 def _repository(root: Path) -> Path | None:
     for folder in (root, *root.parents):
-        if (folder / ".git").exists() and (folder == root or not _is_public(folder)):
+        if (folder / ".git").exists() and (folder == root or not _is_too_wide(folder)):
             return folder
     return None
 
 
-def _is_public(folder: Path) -> bool:
+def _is_too_wide(folder: Path) -> bool:
+    """Whether a folder holds too much to be anybody's workspace but of who works in it directly."""
     try:
-        return bool(folder.stat().st_mode & stat.S_IWOTH)
-    except OSError:
+        return folder in (Path(folder.anchor), Path.home()) or bool(folder.stat().st_mode & stat.S_IWOTH)
+    except (OSError, RuntimeError):  # no such folder; no home to be found
         return True
 
 
@@ -120,6 +123,14 @@ def _is_root(folder: Path) -> bool:
             return any(entry.name in _MARKS or entry.name.endswith(SUFFIX) for entry in entries)
     except OSError:
         return False
+
+
+def _is_shared(folder: Path) -> bool:
+    try:
+        found = folder.stat()
+    except OSError:
+        return True
+    return bool(found.st_mode & stat.S_IWOTH) or found.st_uid not in (os.geteuid(), 0)
 
 
 def _walk(folder: Path, depth: int = 0) -> Iterator[Path]:
