@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from journal import compose, front, ids, metadata
-from journal.cells import Cell
+from journal.cells import RESERVED_KINDS, Cell
 from journal.errors import IdTaken, MetadataUnreadable, TextWouldSplit
 from journal.lines import newline_of, replace_lines
 from journal.scan import BOM
@@ -31,6 +31,8 @@ def replace_text(journal: Journal, cell: Cell, text: str) -> Journal:
         return remove(journal, cell)
     raw = compose.with_text(cell, text, newline_of(cell.raw, journal.data))
     edited = _respan(journal, cell, raw)
+    if cell.kind == "note" and edited.cells[cell.index].text.strip(" \t\n") != text.strip(" \t\n"):
+        raise _would_split()
     return _renamed(edited, edited.cells[cell.index]) if cell.kind != "conflict" else edited
 
 
@@ -114,7 +116,10 @@ def insert(
     newline = newline_of(after.raw if after else b"", journal.data)
     content = compose.cell(kind, text=text, meta=meta, title=title, newline=newline)
     index = _index_behind(journal, after)
-    return _put(journal, index, content, newline, note=kind == "note", marked=bool(meta))
+    edited, cell = _put(journal, index, content, newline, note=kind == "note", marked=bool(meta))
+    if cell.kind != (kind if kind in RESERVED_KINDS else kind.lower()):
+        raise _would_split()
+    return edited, cell
 
 
 def _index_behind(journal: Journal, after: Cell | None) -> int:

@@ -108,7 +108,7 @@ class _Scanner:
         return self.found
 
     def _plain_run(self) -> bool:
-        """Take in lines of plain text, bullets or nothing at the margin by one match instead of many calls."""
+        """Take in lines of plain text, bullets or nothing at the margin by one match, not many calls."""
         data, position = self.data, self.position
         if self.leaf == _HTML and not self.containers:
             return False
