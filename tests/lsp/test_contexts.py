@@ -121,7 +121,7 @@ async def test_without_a_journal_suggestions_work_and_nothing_is_written(editor:
     async with editor() as client:
         await client.initialize()
         await client.ready()
-        client.open(uri, "ledger.one\n\nledger.")
+        client.open(uri, "ledger.one\nother\nledger.")
         (item,) = await client.inline(uri, 2, 7)
         assert item["insertText"] == "one"
         status = await client.status()
@@ -192,7 +192,7 @@ async def test_what_is_wrong_with_a_journal_is_said_and_nothing_stops(editor: An
     async with editor() as client:
         await client.initialize()
         await client.ready()
-        client.open(uri, "a b c\n\na b ")
+        client.open(uri, "a b c\nother\na b ")
         (item,) = await client.inline(uri, 2, 4)
         assert item["insertText"] == "c"
         status = await client.status()
@@ -209,7 +209,7 @@ async def test_a_damaged_state_and_a_journal_that_cannot_be_read(editor: Any, pr
     async with editor() as client:
         await client.initialize()
         await client.ready()
-        client.open(uri, "a b c\n\na b ")
+        client.open(uri, "a b c\nother\na b ")
         (item,) = await client.inline(uri, 2, 4)
         assert item["insertText"] == "c"
 
@@ -253,7 +253,7 @@ async def test_statistics_hold_numbers_and_no_text(serve: Any, isolated_home: Pa
     async with serve() as client:
         await client.initialize()
         await client.ready()
-        client.open(uri, "secret_name.value\n\nsecret_name.")
+        client.open(uri, "secret_name.value\nother\nsecret_name.")
         (item,) = await client.inline(uri, 2, 12)
         await client.command("steerway.accepted", *item["command"]["arguments"])
     database = isolated_home / "state" / "suggestions.db"
