@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import stat
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -123,14 +122,6 @@ def _is_root(folder: Path) -> bool:
             return any(entry.name in _MARKS or entry.name.endswith(SUFFIX) for entry in entries)
     except OSError:
         return False
-
-
-def _is_shared(folder: Path) -> bool:
-    try:
-        found = folder.stat()
-    except OSError:
-        return True
-    return bool(found.st_mode & stat.S_IWOTH) or found.st_uid not in (os.geteuid(), 0)
 
 
 def _walk(folder: Path, depth: int = 0) -> Iterator[Path]:
