@@ -121,13 +121,13 @@ def resolve(
     Nothing is run or imported, nothing is fetched, and no path leads out of the repository.
     """
     if reference.problem:
-        return Resolved(reference, problem=reference.problem)
+        return Resolved(reference, problem=printable(reference.problem))
     try:
         content = _content(reference, _scope(root, journal, state, path))
     except ReferenceProblem as error:
-        return _missing(reference, str(error))
+        return _missing(reference, printable(str(error)))
     except (OSError, ValueError, RecursionError) as error:  # a file system's surprise is still one line
-        return _missing(reference, f"{reference.src} cannot be read ({error})")
+        return _missing(reference, printable(f"{reference.src} cannot be read ({error})"))
     return _held_against_pin(reference, content, state)
 
 
@@ -153,6 +153,12 @@ def pin(
     if state is not None:
         state.remember_pin(sha256, content.plain or content.text)
     return sha256[:PIN_DIGITS]
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """`text` without what could speak to a terminal or end a line (with `lines`, newlines stay)."""
+    kept = "\n\t" if lines else ""
+    return "".join(sign if sign.isprintable() or sign in kept else "\ufffd" for sign in text)
 
 
 def _scope(root: Path, journal: Journal | None, state: State | None, path: Path | None) -> Scope:
@@ -196,7 +202,7 @@ def _missing(reference: Reference, problem: str) -> Resolved:
         return Resolved(reference, problem=problem)
     stem = re.sub(r"[^\w.-]+", "-", f"{reference.scheme}-{reference.target}").strip("-")
     document = Document(
-        f"tickets/{stem}.md", f"# {title}\n", reference.kind, reference.src, language="markdown"
+        f"tickets/{stem}.md", f"# {title}\n", reference.kind, printable(reference.src), language="markdown"
     )
     return Resolved(reference, document, drift="missing", problem=problem)
 
@@ -205,19 +211,19 @@ def _held_against_pin(reference: Reference, content: Content, state: State | Non
     sha256 = files.hashed(content.exact)
     drift = _drift(reference, content, sha256)
     document = Document(
-        content.name,
-        content.text,
+        printable(content.name),
+        content.text.encode("utf-8", "replace").decode(),  # JSON can smuggle in half characters
         content.kind,
-        reference.origin,
+        printable(reference.origin),
         version=content.version or sha256[:PIN_DIGITS],
         language=content.language,
     )
-    diff, problem = "", content.note
+    diff, problem = "", printable(content.note)
     if drift == "same" and reference.sha256 and state is not None:
         state.remember_pin(sha256, content.plain or content.text)
     if drift == "drifted":
         diff, said = _difference(reference, content, sha256, state)
-        problem = "; ".join(part for part in (said, content.note) if part)
+        problem = "; ".join(printable(part) for part in (said, content.note) if part)
     return Resolved(reference, document, sha256, drift, problem, diff)
 
 

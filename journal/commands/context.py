@@ -184,11 +184,17 @@ def _show(taken: Snapshot, counted: Counted, opened: Opened, *, with_diff: bool)
     from rich.markup import escape
     from rich.table import Table
 
+    from journal.references import printable
+
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=max(console.width, 140))
     step = taken.step
-    where = f"{escape(step.title)} ({step.meta.get('state', 'todo')})" if step is not None else "no step"
+    where = (
+        f"{escape(printable(step.title))} ({step.meta.get('state', 'todo')})"
+        if step is not None
+        else "no step"
+    )
     console.print(f"[bold]{where}[/bold]  {escape(opened.workspace.key(opened.path))}")
     if not taken.entries:
         console.print("nothing to read at this step yet: add a ticket, doc or source cell, or a note")
@@ -208,4 +214,4 @@ def _show(taken: Snapshot, counted: Counted, opened: Opened, *, with_diff: bool)
     console.print(total, style="dim")
     for entry in taken.entries if with_diff else ():
         if entry.diff:
-            console.print(f"\n{escape(entry.diff)}", end="", soft_wrap=True)
+            console.print(f"\n{escape(printable(entry.diff, lines=True))}", end="", soft_wrap=True)

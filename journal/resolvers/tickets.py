@@ -115,6 +115,7 @@ def _flatten(node: Any, depth: int = 0) -> str:
     """The text of an Atlassian Document Format tree, a paragraph a line."""
     if not isinstance(node, Mapping) or depth > 50:
         return ""
-    inner = "".join(_flatten(child, depth + 1) for child in node.get("content") or ())
+    content = node.get("content")
+    inner = "".join(_flatten(child, depth + 1) for child in content) if isinstance(content, list) else ""
     text = str(node.get("text", "")) + inner
     return text + "\n" if node.get("type") in {"paragraph", "heading", "codeBlock", "listItem"} else text

@@ -300,6 +300,13 @@ def test_metadata_that_cannot_be_used(root: Path, meta: dict[str, object], probl
     assert read(root, **meta).problem == problem  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("src", ["a\nb.md", "\x1b]0;owned\x07.md", "\ud800.md", "gh:a\x1b[2J"])
+def test_no_reference_speaks_to_the_terminal(root: Path, src: str) -> None:
+    found = read(root, src=src)
+    assert found.problem.isprintable()
+    assert found.document is None or (found.document.origin + found.document.name).isprintable()
+
+
 def test_a_missing_symbol_names_what_is_near(root: Path) -> None:
     assert read(root, "source", src="src/up.py", symbol="Up.sent").problem == (
         "src/up.py: no symbol Up.sent, near it: Up.send"

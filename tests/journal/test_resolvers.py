@@ -80,6 +80,14 @@ def test_a_markdown_ticket_stands_as_it_is(tmp_path: Path) -> None:
     assert eight.text == "# Eight\n\nBody.\n"
 
 
+def test_half_characters_in_json_do_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text('{"title": "half \\ud83d one"}')
+    found = read(tmp_path, "file:t.json")
+    assert found.document is not None
+    assert found.document.text == "# half ? one\n"
+    assert found.document.digest
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
