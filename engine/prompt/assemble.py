@@ -61,7 +61,7 @@ def choose(request: Request, family: Family) -> Layout:
     """
     name, _, treatment = (request.layout or "").partition("/")
     documents = next((known for known in DOCUMENT_LAYOUTS if known == (name or family.layout)), None)
-    default = _treatment(request.suffix, family)
+    default = _treatment(request, family)
     hole = next((known for known in TREATMENTS if known == (treatment or default)), None)
     if documents is None or hole is None:
         hint = f"use {', '.join(DOCUMENT_LAYOUTS)}, alone or with /{', /'.join(TREATMENTS)}"
@@ -74,10 +74,11 @@ def choose(request: Request, family: Family) -> Layout:
     return Layout(documents, hole, request.suffix)
 
 
-def _treatment(suffix: str, family: Family) -> Treatment:
-    if not suffix.strip():
+def _treatment(request: Request, family: Family) -> Treatment:
+    if not request.suffix.strip():
         return family.empty_suffix
-    return family.line_end if not suffix.partition("\n")[0].strip() else "fim"
+    ends_line = not request.suffix.partition("\n")[0].strip()
+    return family.line_end if ends_line and request.documents else "fim"
 
 
 class _Assembly:

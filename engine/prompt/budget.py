@@ -107,24 +107,56 @@ def head(text: str, limit: int, encode: Encode) -> Window:
 def before(prefix: str, limit: int, encode: Encode) -> Window:
     """The last lines of `prefix` that fit into `limit` tokens; the cursor's line is cut only when alone.
 
-    Cut lines are a multiple of STEP_LINES where that leaves the cursor's line whole.
+    Lines are taken, and encoded, in chunks that begin at a multiple of STEP_LINES: typing encodes the
+    cursor's chunk only, and a cut moves by whole chunks. A chunk that does not fit gives its last lines only
+    when less than half of `limit` would be used otherwise.
     """
-    near = prefix[-limit * _LONGEST_TOKEN_CHARACTERS :] if limit > 0 else ""
-    tokens = encode(near) if len(near) == len(prefix) else []
-    if len(near) == len(prefix) and len(tokens) <= limit:
-        return Window(tuple(tokens))
-    every = _lines(prefix) or [""]
-    if every[-1].endswith("\n"):
-        every.append("")
-    count = _fitting(_backwards(near), limit, encode)
-    start = _stepped(len(every) - count, len(every))
-    while start < len(every) - 1:
-        tokens = encode("".join(every[start:]))
+    chunks = _chunks(prefix, limit * _LONGEST_TOKEN_CHARACTERS)
+    kept: list[list[int]] = []
+    used = characters = lines = 0
+    for chunk in reversed(chunks):
+        part, tokens = chunk, encode("".join(chunk))
+        if used + len(tokens) > limit:
+            part, tokens = _last_lines(chunk, limit - used, encode) if 2 * used < limit else ([], [])
+        kept.append(tokens)
+        used += len(tokens)
+        lines += len(part)
+        characters += sum(map(len, part))
+        if len(part) < len(chunk):
+            break
+    if not lines and limit > 0:
+        line = prefix.rpartition("\n")[2]
+        tokens = encode(line[-limit * _LONGEST_TOKEN_CHARACTERS :])[-limit:]
+        return Window(tuple(tokens), prefix.count("\n"), len(prefix) - len(line))
+    tokens = [token for part in reversed(kept) for token in part]
+    return Window(tuple(tokens), prefix.count("\n") + 1 - lines, len(prefix) - characters)
+
+
+def _chunks(prefix: str, characters: int) -> list[list[str]]:
+    """Whole lines of the last `characters`, in chunks of STEP_LINES counted from the file's start."""
+    near = prefix[max(0, len(prefix) - max(0, characters)) :]
+    lines = _lines(near)
+    if not lines or lines[-1].endswith("\n"):
+        lines.append("")
+    first = prefix.count("\n") + 1 - len(lines)
+    if len(near) < len(prefix) and prefix[-len(near) - 1 : -len(near)] != "\n":
+        del lines[0]
+        first += 1
+    chunks: list[list[str]] = []
+    for index, line in enumerate(lines, start=first):
+        if index % STEP_LINES == 0 or not chunks:
+            chunks.append([])
+        chunks[-1].append(line)
+    return chunks
+
+
+def _last_lines(lines: list[str], limit: int, encode: Encode) -> tuple[list[str], list[int]]:
+    """The last of `lines` that fit into `limit` tokens, and their tokens."""
+    for start in range(len(lines) - _fitting(lines[::-1], limit, encode), len(lines)):
+        tokens = encode("".join(lines[start:]))
         if len(tokens) <= limit:
-            return Window(tuple(tokens), start, sum(map(len, every[:start])))
-        start += 1
-    tokens = encode(every[-1])[-limit:] if limit > 0 else []
-    return Window(tuple(tokens), len(every) - 1, sum(map(len, every[:-1])))
+            return lines[start:], tokens
+    return [], []
 
 
 def after(suffix: str, limit: int, encode: Encode) -> Window:
@@ -165,13 +197,6 @@ def _fitting(lines: Iterable[str], limit: int, encode: Encode) -> int:
 
 def _lines(text: str) -> list[str]:
     return _LINE.findall(text)
-
-
-def _backwards(text: str) -> list[str]:
-    lines = _lines(text)
-    if not lines or lines[-1].endswith("\n"):
-        lines.append("")
-    return lines[::-1]
 
 
 def _stepped(start: int, lines: int) -> int:

@@ -29,9 +29,10 @@ class Family:
     tokens that end a completion. Each is inserted as a token id, never as text.
 
     `layout` is how documents are rendered; `empty_suffix` and `line_end` are how a hole is shown when nothing
-    but white space follows the cursor, and when nothing follows on its line (else: `fim`). All three are
-    measured per model (`engine/prompt/layouts.toml`). Treatments: `fim`; `anchor`, FIM with the cursor's line
-    after the middle marker; `newline`, FIM with an empty suffix as one newline; `prefix`, no FIM markers.
+    but white space follows the cursor, and when there are documents and nothing follows on the cursor's line
+    (else: `fim`). All three are measured per model (`engine/prompt/layouts.toml`). Treatments: `fim`;
+    `anchor`, FIM with the cursor's line after the middle marker; `newline`, FIM with an empty suffix as one
+    newline; `prefix`, no FIM markers, the suffix only ends the suggestion.
     `heal`: before FIM markers the cursor is healed only inside a word (`words`), `always`, or `never`; with
     no marker behind the prefix, `words` heals everywhere. `dummy_space` tells of a tokenizer that puts a
     space before every text.

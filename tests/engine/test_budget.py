@@ -161,6 +161,17 @@ def test_windows_are_ends_of_the_text(text: str, limit: int) -> None:
         assert text.endswith(kept) if end < 0 else text.startswith(kept)
 
 
+@given(st.lists(st.text(alphabet="ab (", max_size=12), max_size=80), st.integers(1, 200))
+def test_the_prefix_is_kept_without_gaps_and_counted(rows: list[str], limit: int) -> None:
+    prefix = "\n".join(rows)
+    window = budget.before(prefix, limit, encode)
+    kept = b"".join(map(TOKENIZER.piece, window.tokens)).decode()
+    assert prefix.endswith(kept)
+    if len(prefix) - len(kept) == window.cut_characters:
+        assert window.cut_lines + kept.count("\n") == prefix.count("\n")
+    assert window.cut_lines == 0 or not kept or limit >= len(window.tokens) > 0
+
+
 @given(st.lists(st.integers(0, 300), max_size=6), st.integers(0, 600))
 def test_allotments_serve_the_last_first(wanted: list[int], room: int) -> None:
     given_tokens = budget.allot(wanted, room)

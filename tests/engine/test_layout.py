@@ -118,6 +118,8 @@ def test_the_cursor_s_line_can_be_anchored_behind_the_middle() -> None:
 def test_what_follows_the_cursor_decides_how_the_hole_is_shown(suffix: str, expected: str) -> None:
     family = replace(QWEN, empty_suffix="prefix", line_end="anchor")
     assert prompt(family, replace(REQUEST, suffix=suffix))[1].layout == expected
+    if suffix.strip():
+        assert prompt(family, replace(REQUEST, suffix=suffix, documents=()))[1].layout == "repo/fim"
     assert prompt(PLAIN, replace(REQUEST, suffix=suffix))[1].layout == "repo/prefix"
 
 
@@ -206,6 +208,7 @@ def test_markers_known_to_metadata_only_are_used_by_id() -> None:
 def test_measured_defaults_are_found_by_the_model_s_name() -> None:
     metadata = {"general.basename": "Qwen2.5-Coder", "general.size_label": "0.5B"}
     assert model_name(metadata) == "qwen2.5-coder-0.5b"
+    assert tuned(QWEN, "qwen2.5-coder-0.5b").line_end == "prefix"
     assert tuned(PLAIN, "nothing-measured") == PLAIN
     family = named("Qwen/Qwen2.5-Coder-7B")
     assert family is not None
