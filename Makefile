@@ -25,13 +25,13 @@ $(VENV)/native.stamp: $(BIN)/python $(wildcard native/*.py native/*.toml native/
 	@touch $@
 
 $(VENV)/product.stamp: pyproject.toml $(VENV)/native.stamp
-	@echo "== packages"
-	@$(BIN)/python -m pip install --quiet --editable .
+	@echo "== packages, about a minute"
+	@$(BIN)/python -m pip install -qq --editable .
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml $(VENV)/product.stamp
 	@echo "== packages for tests and lint"
-	@$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@$(BIN)/python -m pip install -qq --editable ".[dev]"
 	@touch $@
 
 setup: $(VENV)/product.stamp
