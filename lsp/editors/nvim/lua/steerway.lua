@@ -182,23 +182,22 @@ function M.setup(options)
   })
   vim.lsp.enable("steerway")
   local group = vim.api.nvim_create_augroup("steerway", { clear = true })
-  if vim.lsp.inline_completion then
+  local native = vim.lsp.inline_completion ~= nil
+  if native then
     vim.lsp.inline_completion.enable(options.automatic)
-  else
-    vim.api.nvim_create_autocmd("TextChangedI", {
-      group = group,
-      callback = function()
-        moved(options.automatic)
-      end,
-    })
-    vim.api.nvim_create_autocmd("CursorMovedI", {
-      group = group,
-      callback = function()
-        moved(false)
-      end,
-    })
-    vim.api.nvim_create_autocmd({ "InsertLeave", "BufLeave", "CompleteChanged" }, { group = group, callback = M.dismiss })
   end
+  local function on(events, callback)
+    vim.api.nvim_create_autocmd(events, { group = group, callback = callback })
+  end
+  on("TextChangedI", function()
+    moved(options.automatic and not native)
+  end)
+  on("CursorMovedI", function()
+    moved(false)
+  end)
+  on({ "InsertLeave", "BufLeave", "CompleteChanged" }, function()
+    M.dismiss()
+  end)
   map(options.accept, M.accept)
   map(options.dismiss, function()
     local was = shown ~= nil
