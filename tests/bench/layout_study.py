@@ -58,7 +58,7 @@ class Arm:
         where = "mid-word" if self.typed else "after dot"
         return " | ".join(
             (
-                self.layout if self.documents else "no document",
+                self.layout if self.documents else f"no document, {self.layout}",
                 "file goes on" if self.suffix else "empty suffix",
                 where,
                 f"heal {self.heal}",
@@ -174,7 +174,7 @@ def _interval(hits: int, n: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a proportion."""
     z, p = 1.96, hits / n
     middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+    return max(0.0, (middle - half) / (1 + z * z / n)), (middle + half) / (1 + z * z / n)
 
 
 def _row(arm: Arm, answers: list[Answer]) -> dict[str, object]:
@@ -203,7 +203,10 @@ def main() -> None:
     bench = Bench(options.model, options.threads)
     make = code_tasks if options.arms == "code" else tasks
     suite = make(options.tasks, seed=options.seed)
-    rows = [_row(arm, answers) for arm, answers in study(bench, arms(options.arms), suite)]
+    chosen = [
+        arm for arm in arms(options.arms) if bench.family.fim or arm.layout.endswith(("repo", "prefix"))
+    ]
+    rows = [_row(arm, answers) for arm, answers in study(bench, chosen, suite)]
     print(f"{options.model.name}, family {bench.family.name}, {len(suite)} tasks, seed {options.seed}")
     print(f"{'arm':58} exact  95 % interval  name   nats")
     for row in rows:

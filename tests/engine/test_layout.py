@@ -16,8 +16,9 @@ from engine.documents import Document
 from engine.errors import UsageError
 from engine.prompt import PLAIN, Family, Prompt, assemble, detect
 from engine.prompt.families import model_name, named, tuned
-from engine.prompt.layouts import CODELLAMA, QWEN
+from engine.prompt.layouts import CODELLAMA, DOCUMENT_LAYOUTS, QWEN, TREATMENTS
 from engine.request import Request
+from engine.suggest.finish import FILTERS
 
 DOCUMENT = Document("docs/l.md", "book.enter(1)", "api")
 REQUEST = Request("def f():\n    ", "\n    return x\n", path="a.py", repository="shop", documents=(DOCUMENT,))
@@ -214,6 +215,13 @@ def test_measured_defaults_are_found_by_the_model_s_name() -> None:
     assert family is not None
     assert family.name == "qwen"
     assert named("gpt-3.5-turbo-instruct") is None
+
+
+def test_the_page_on_prompting_names_every_family_layout_treatment_and_filter() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "prompting.md").read_text("utf-8")
+    families = {family.name for family in FAMILIES.values()} | {"fim"}
+    for name in [*families, *DOCUMENT_LAYOUTS, *TREATMENTS, *FILTERS]:
+        assert f"`{name}`" in page, name
 
 
 @pytest.mark.model
