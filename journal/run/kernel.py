@@ -311,9 +311,7 @@ class _Turn:
 
 def _error_text(content: dict[str, Any]) -> str:
     if content["ename"] == "StdinNotImplementedError":
-        return (
-            "this cell asks for input, and nobody is here to answer: run it in `steerway shell` or the TUI\n"
-        )
+        return "this cell asks for input and nobody is here to answer: run it in `steerway shell`\n"
     return "\n".join(content["traceback"]) + "\n"
 
 

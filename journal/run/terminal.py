@@ -115,7 +115,7 @@ class Cleaner:
         if _special(head):
             head = "\n".join(resolve(line)[0] if _special(line) else line for line in head.split("\n"))
         done = head + newline
-        self._pending = unfinished(rest) if _special(rest) else rest
+        self._pending = unfinished(rest) if _special(rest.removesuffix("\r")) else rest
         if len(self._pending) > _LONG_LINE:
             done += resolve(self._pending)[0]
             self._pending = ""
