@@ -137,6 +137,7 @@ class Contexts:
                 return Context(problems=("the journal is still being read",))
         elif entry.context.journal is None and time.monotonic() - entry.read_at > _LOOK_FOR_JOURNAL_S:
             # A journal written since then is not watched yet; the next request will have it.
+            self._roots.pop(path.parent, None)
             self._start(root, entry)
         return entry.context or Context()
 

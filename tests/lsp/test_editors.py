@@ -38,8 +38,8 @@ class LanguageClient {
   constructor(id, name, server, client) { Object.assign(this, { server, client }); made.push(this); }
   async start() {}
 }
-Module._load = (name, ...rest) =>
-  name === "vscode" ? vscode : name === "vscode-languageclient/node" ? { LanguageClient } : load(name, ...rest);
+const stubs = { vscode, "vscode-languageclient/node": { LanguageClient } };
+Module._load = (name, ...rest) => stubs[name] ?? load(name, ...rest);
 require(process.argv[2]).activate({ subscriptions: [] }).then(() => {
   const [client, ...commands] = made;
   const asked = client.client.middleware.workspace.configuration({ items: [{ section: "steerway" }] });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -154,6 +155,24 @@ async def test_an_invoked_request_may_have_an_alternative_but_never_a_double(ser
         assert [item["insertText"] for item in items] == [EXPECTED]
 
 
+class Sampling(FakeEngine):
+    """An engine that says something else when it samples."""
+
+    def suggest(self, request: Any, **options: Any) -> Any:
+        suggestion = super().suggest(request, **options)
+        return replace(suggestion, text="max(values)") if request.temperature else suggestion
+
+
+async def test_an_alternative_comes_second_and_only_when_asked_for(serve: Any) -> None:
+    async with serve(engine=Sampling) as client:
+        await client.initialize()
+        await client.ready()
+        client.open(URI, CODE)
+        assert len(await client.inline(URI, 5, 11, kind=2)) == 1
+        items = await client.inline(URI, 5, 11, kind=1)
+        assert [item["insertText"] for item in items] == [EXPECTED, "max(values)"]
+
+
 async def test_typing_into_a_suggestion_keeps_it_without_the_model(serve: Any) -> None:
     async with serve() as client:
         await client.initialize()
@@ -257,6 +276,28 @@ async def test_a_missing_model_is_said_once_and_the_server_lives_on(serve: Any) 
         assert "steerway model pull qwen" in status["why"]
         assert status["model"]["state"] == "failed"
         assert len([each for each in client.notifications if each["method"] == "window/showMessage"]) == 1
+
+
+async def test_a_model_that_came_since_is_found_without_a_restart(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def second_time() -> FakeEngine:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ModelFileMissing("qwen is not on this machine", hint="steerway model pull qwen")
+        return FakeEngine()
+
+    monkeypatch.setattr("lsp.model._RETRY_S", 0.0)
+    async with serve(engine=second_time) as client:
+        await client.initialize()
+        await client.until(lambda each: each["method"] == "window/showMessage")
+        client.open(URI, CODE)
+        assert await client.inline(URI, 5, 11) == []
+        await client.ready()
+        (item,) = await client.inline(URI, 5, 11)
+        assert item["insertText"] == EXPECTED
 
 
 async def test_loading_shows_progress(serve: Any) -> None:
