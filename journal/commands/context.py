@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,22 +20,9 @@ from journal.commands.common import (
 
 if TYPE_CHECKING:
     from engine.documents import Document
+    from engine.settings import Settings
     from journal.context import Entry, Snapshot
-
-# Characters a token of code or English prose averages; used only where no model can count.
-CHARACTERS_PER_TOKEN = 3.5
-
-
-@dataclass(frozen=True)
-class Counted:
-    """Tokens of each document in order, and how many of them a prompt would leave out."""
-
-    tokens: tuple[int, ...]
-    cut_tokens: tuple[int, ...]
-    budget_tokens: int
-    model: str
-    estimated: bool = False
-    problem: str = ""
+    from journal.counting import Counted
 
 
 @click.command()
@@ -134,44 +119,26 @@ def _open(journal: Path | None) -> Opened:
 def _count(documents: tuple[Document, ...], model: str | None) -> Counted:
     """Tokens by the model's own tokenizer, or an estimate where the default model is not to be had."""
     from engine.settings import load
+    from journal.counting import estimated
 
     settings = load()
     try:
-        return _by_engine(documents, model)
+        return _by_engine(documents, model, settings)
     except (ModelError, EngineError) as error:
         if model is not None:
             raise
-        tokens = tuple(math.ceil(len(document.text) / CHARACTERS_PER_TOKEN) for document in documents)
-        problem = f"tokens are estimated: {error}"
-        return Counted(tokens, (0,) * len(tokens), settings.context_tokens, settings.model, True, problem)
+        return estimated(documents, settings, error)
 
 
-def _by_engine(documents: tuple[Document, ...], model: str | None) -> Counted:
+def _by_engine(documents: tuple[Document, ...], model: str | None, settings: Settings) -> Counted:
     from engine.open import open_engine
-    from engine.request import Request
-    from engine.settings import load
+    from journal.counting import counted, counting_request
 
-    settings = load()
     engine = open_engine(model, settings=settings)
     try:
-        name = engine.info.model
-        plan = engine.plan(
-            Request(
-                prefix="",
-                suffix="",
-                documents=documents,
-                max_tokens=settings.max_tokens,
-                layout=settings.layout or None,
-            )
-        )
+        return counted(engine.plan(counting_request(documents, settings)), engine.info.model)
     finally:
         engine.close()
-    return Counted(
-        tuple(use.tokens for use in plan.documents),
-        tuple(use.cut_tokens for use in plan.documents),
-        plan.budget_tokens,
-        name,
-    )
 
 
 def _problems(opened: Opened, taken: Snapshot, counted: Counted) -> tuple[str, ...]:
