@@ -80,8 +80,9 @@ class Suggestion:
     """What to insert at the cursor, why it ended, and what it cost.
 
     `tokens_computed` counts prompt tokens run through the model for this request, `tokens_reused` those
-    whose KV was kept. Times are milliseconds from the call. `text` is empty when there is nothing worth
-    saying.
+    whose KV was kept, `tokens_moved` those whose KV was moved though text before them changed: when there are
+    any, the suggestion is approximate. Times are milliseconds from the call. `text` is empty when there is
+    nothing worth saying.
     """
 
     text: str
@@ -89,6 +90,7 @@ class Suggestion:
     documents: tuple[DocumentUse, ...] = ()
     tokens_computed: int = 0
     tokens_reused: int = 0
+    tokens_moved: int = 0
     tokens_generated: int = 0
     first_token_ms: float = 0.0
     total_ms: float = 0.0

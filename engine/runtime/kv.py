@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 
+from engine.prompt import Prompt
 from engine.runtime.context import Context, Logits
 
 # A token's keys, values and logits depend in their last bits on how many tokens are computed with it: kernels
@@ -29,10 +30,16 @@ class CachedTokens:
         self._context = context
         self._chunk = CHUNK_TOKENS
         self.tokens: list[int] = []
+        # How many of the prompt's tokens were neither computed nor kept in place for it (approximate).
+        self.moved = 0
         # tokens[:_blocks] were computed in whole blocks; what was generated never is.
         self._blocks = 0
         self._logits: Logits | None = None
         self._prompt_tokens = 0
+
+    def place(self, prompt: Prompt) -> int:
+        """Make ready for `prompt`: returns how many of its tokens are reused as they are."""
+        return self.keep(prompt.tokens)
 
     def keep(self, prompt: Sequence[int]) -> int:
         """Drop what `prompt` cannot reuse. Returns how many of its tokens stay: all, or whole blocks."""
@@ -63,6 +70,9 @@ class CachedTokens:
         if blocks < len(prompt):
             self.append(prompt[blocks:])
         self._chunk = CHUNK_TOKENS
+        return self._remember(prompt)
+
+    def _remember(self, prompt: Sequence[int]) -> Logits:
         self._logits = self._context.logits().copy()
         self._prompt_tokens = len(prompt)
         return self._logits

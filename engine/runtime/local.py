@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from engine import prompt as prompts
 from engine import suggest
@@ -22,7 +23,10 @@ from engine.runtime.base import EngineInfo, OnText
 from engine.runtime.context import Aborted, Context, Logits
 from engine.runtime.kv import CHUNK_TOKENS, CachedTokens, whole_blocks
 from engine.runtime.llama import Model
+from engine.runtime.moving import MovingTokens
 from engine.runtime.threads import default_threads
+
+Reuse = Literal["prefix", "shift"]
 
 CONTEXT_TOKENS = 4096
 _LEAST_PROMPT_TOKENS = 16
@@ -33,13 +37,19 @@ class LocalEngine:
 
     The prompt's longest beginning that is still in the KV cache is reused; documents stand first, so that a
     keystroke or a second request over the same documents computes only what follows the first changed token.
-    `threads` 0 chooses. Raises ModelFileMissing, ModelFileCorrupt, ModelUnsupported, EngineUnavailable.
+    With `reuse` "shift" a keystroke also keeps the text after the cursor: faster and approximate, which
+    `Suggestion.tokens_moved` tells (engine/runtime/moving.py); it needs the patched library and is "prefix"
+    without. `threads` 0 chooses. Raises ModelFileMissing, ModelFileCorrupt, ModelUnsupported and
+    EngineUnavailable.
     """
 
-    def __init__(self, path: Path, *, n_ctx: int = CONTEXT_TOKENS, threads: int = 0) -> None:
+    def __init__(
+        self, path: Path, *, n_ctx: int = CONTEXT_TOKENS, threads: int = 0, reuse: Reuse = "prefix"
+    ) -> None:
         self._model = Model(path)
         self._threads = threads or default_threads()
         self._context_tokens = min(n_ctx, self._model.trained_context_tokens or n_ctx)
+        self._moves = reuse == "shift" and extension.RANGED_SHIFT in extension.features()
         self._context: Context | None = None
         self._cached: CachedTokens | None = None
 
@@ -52,7 +62,7 @@ class LocalEngine:
             family=self._family.name,
             context_tokens=self._context_tokens,
             threads=self._threads,
-            features=extension.features(),
+            features=(*extension.features(), *(("approximate-suffix",) if self._moves else ())),
         )
 
     def warm(self) -> None:
@@ -88,11 +98,12 @@ class LocalEngine:
             stopper = Stopper(request)
             prompt = self._assemble(request)
             tokens = prompt.tokens
-            reused = cached.keep(tokens)
+            reused = cached.place(prompt)
             run = _Run(reused=reused)
             try:
                 logits = cached.compute(tokens)
-                run.computed = len(tokens) - reused
+                run.moved = cached.moved
+                run.computed = len(tokens) - reused - run.moved
                 self._generate(request, prompt, logits, run, alarm, stopper, on_text)
             except Aborted:
                 run.computed = run.computed or max(0, len(cached.tokens) - reused)
@@ -149,6 +160,7 @@ class LocalEngine:
             documents=tuple(_with_origin(prompt, run.reused)),
             tokens_computed=run.computed,
             tokens_reused=run.reused,
+            tokens_moved=run.moved,
             tokens_generated=run.generated,
             first_token_ms=run.first_token_ms,
             total_ms=alarm.elapsed_ms,
@@ -178,9 +190,13 @@ class LocalEngine:
                 context_tokens=self._context_tokens,
                 batch_tokens=CHUNK_TOKENS,
                 threads=self._threads,
+                sequences=2 if self._moves else 1,
             )
-            self._cached = CachedTokens(self._context)
+            self._cached = self._tokens_of(self._context)
         return self._context, self._cached
+
+    def _tokens_of(self, context: Context) -> CachedTokens:
+        return MovingTokens(context, self._model.piece) if self._moves else CachedTokens(context)
 
     @cached_property
     def _family(self) -> Family:
@@ -197,6 +213,7 @@ class _Run:
 
     reused: int
     computed: int = 0
+    moved: int = 0
     generated: int = 0
     text: str = ""
     stop: StopReason = "cancelled"
