@@ -7,7 +7,9 @@ import json
 import shutil
 import sys
 import tarfile
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,6 +192,21 @@ def put_wheel(native: Path) -> Path:
     with zipfile.ZipFile(path, "w") as packed:
         packed.writestr("llama_cpp_python-0.3.36+steerway.1.dist-info/METADATA", "Name: llama-cpp-python\n")
     return path
+
+
+def test_two_builds_at_once_compile_once(native: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+
+    def compile_(key: str, native: Path) -> Path:
+        built.append(key)
+        time.sleep(0.2)  # long enough for the other to arrive
+        return put_wheel(native)
+
+    monkeypatch.setattr(wheel, "_build", compile_)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(wheel.get, [native, native])
+    assert first == second
+    assert len(built) == 1
 
 
 def test_a_damaged_cached_wheel_is_dropped(native: Path) -> None:
