@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import sys
 import tarfile
@@ -308,6 +309,14 @@ def test_every_patch_is_a_document() -> None:
             assert part in text, f"{path.name} does not say {part}"
         assert pins.read().version in text
         assert patch.files(path)
+
+
+def test_the_documentation_names_every_patch_and_variable() -> None:
+    text = (pins.NATIVE.parent / "docs" / "native.md").read_text()
+    code = "".join(path.read_text() for path in (pins.NATIVE / "backend").rglob("*.py"))
+    wanted = set(re.findall(r'"(STEERWAY_[A-Z_]+)"', code))
+    wanted |= {path.stem.replace("-", " ", 1) for path in (pins.NATIVE / "patches").iterdir()}
+    assert {name for name in wanted if name not in text} == set()
 
 
 def test_the_source_archive_builds_from_itself(tmp_path: Path) -> None:
