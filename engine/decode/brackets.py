@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+_NOTABLE = re.compile(r"[()\[\]{}\"'`#/*\\\n]")
 PAIRS = {"(": ")", "[": "]", "{": "}"}
 CLOSING = frozenset(PAIRS.values())
 _HASH_COMMENTS = frozenset({"python", "bash", "ruby", "yaml", "toml", "make", "r", "perl"})
@@ -23,7 +26,11 @@ class Brackets:
         self.comment = ""
         self.unmatched = ""
         self._language = language
-        self._recent = ""
+        self._recent = ""  # up to three characters before the one looked at
+        self._carry = ""
+        self._fed = 0
+        self._barrier = 0  # characters before this position belong to a token that has ended
+        self._escaped = -1
 
     def copy(self) -> Brackets:
         """The same state, to go on from."""
@@ -49,43 +56,48 @@ class Brackets:
     def feed(self, text: str) -> None:
         """Take the next characters. `unmatched` is the last closing bracket of them that nothing opened."""
         self.unmatched = ""
-        for character in text:
-            self._one(character)
-            self._recent = (self._recent + character)[-3:]
+        for match in _NOTABLE.finditer(text):
+            at = match.start()
+            seen = min(self._fed + at - self._barrier, 3)
+            self._recent = (self._carry + text[max(0, at - 3) : at])[-seen:] if seen > 0 else ""
+            self._one(match.group(), self._fed + at)
+        self._fed += len(text)
+        self._carry = (self._carry + text)[-3:]
 
-    def _one(self, character: str) -> None:
+    def _one(self, character: str, position: int) -> None:
         if character == "\n":
-            self._line_end()
+            self._line_end(position)
         elif self.comment:
             if self.comment == "/*" and self._recent[-1:] + character == "*/":
                 self.comment = ""
-                self._recent = ""
+                self._barrier = position + 1
         elif self.string:
-            self._in_string(character)
+            self._in_string(character, position)
         else:
-            self._in_code(character)
+            self._in_code(character, position)
 
-    def _line_end(self) -> None:
+    def _line_end(self, position: int) -> None:
         if self.comment != "/*":
             self.comment = ""
-        if len(self.string) != 3 and self.string != "`" and not self._recent.endswith("\\"):
+        if len(self.string) != 3 and self.string != "`" and position != self._escaped:
             self.string = ""
 
-    def _in_string(self, character: str) -> None:
-        if character == "\\" and self._recent.endswith("\\"):
-            self._recent = ""
+    def _in_string(self, character: str, position: int) -> None:
+        if position == self._escaped:
             return
-        if self._recent.endswith("\\") or not self.string.endswith(character):
+        if character == "\\":
+            self._escaped = position + 1
+        elif not self.string.endswith(character):
             return
-        if len(self.string) == 1:
+        elif len(self.string) == 1:
             self.string = ""
         elif (self._recent[-2:] + character) == self.string:
             self.string = ""
-            self._recent = "  "
+            self._barrier = position + 1
 
-    def _in_code(self, character: str) -> None:
+    def _in_code(self, character: str, position: int) -> None:
         if character in "\"'`":
-            self._quote(character)
+            self._quote(character, position)
         elif self._comments(character):
             self.comment = "#" if character == "#" else self._recent[-1:] + character
         elif character in PAIRS:
@@ -93,7 +105,7 @@ class Brackets:
         elif character in CLOSING:
             self._close(character)
 
-    def _quote(self, character: str) -> None:
+    def _quote(self, character: str, position: int) -> None:
         word = self._recent[-1:].isalnum()
         if character == "'" and (self._language in _NO_CODE or self._language == "rust") and word:
             return
@@ -103,7 +115,7 @@ class Brackets:
             return
         if self._language == "python" and self._recent[-2:] == character * 2:
             self.string = character * 3
-            self._recent = ""
+            self._barrier = position + 1
         else:
             self.string = character
 

@@ -33,11 +33,14 @@ class Syntax:
         parser = self._ready()
         if parser is None:
             return None
-        head = self._prefix.encode()
-        source = head + text.encode() + b"\n" + self._suffix.encode()
+        head = self._prefix.encode("utf-8", "replace")
+        source = head + text.encode("utf-8", "replace") + b"\n" + self._suffix.encode("utf-8", "replace")
         tree = parser.parse(source)
         start = self._prefix.rfind("\n") + 1
-        begin, end = len(self._prefix[:start].encode()), len(head) + len(text.encode())
+        begin, end = (
+            len(self._prefix[:start].encode("utf-8", "replace")),
+            len(head) + len(text.encode("utf-8", "replace")),
+        )
         end += len(source[end:]) - len(source[end:].lstrip())
         root = tree.root_node
         if root.type == "ERROR":

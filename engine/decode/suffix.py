@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -11,8 +12,13 @@ from engine.decode.brackets import PAIRS, Brackets, balance
 from engine.request import Request
 
 LOOK_AHEAD_CHARACTERS = 4000
-LOOK_BACK_CHARACTERS = 4000
+LOOK_BACK_CHARACTERS = 16_000
 _SHORTEST_TEXT = 3
+_TOP_LEVEL = re.compile(
+    r"^(?:@|async |class |const |def |export |fn |from |func |function |if |impl |import |let |namespace |"
+    r"package |pub |public |static |struct |template|type |var |void |#include)",
+    re.M,
+)
 _CLOSERS = frozenset(")]}\"'`")
 
 
@@ -35,7 +41,7 @@ class Following:
     def of(cls, request: Request) -> Following:
         """What follows in `request`."""
         language = request.language or grammars.language_of(request.path, request.prefix)
-        return _following(request.prefix[-LOOK_BACK_CHARACTERS:], request.suffix, language)
+        return _following(_near(request.prefix), request.suffix, language)
 
     @cached_property
     def line(self) -> str:
@@ -107,6 +113,15 @@ class Following:
             start += len(line) + 1
             head = ""
         return None
+
+
+def _near(prefix: str) -> str:
+    """The end of `prefix`, from a line that is likely to be code and not the inside of a string."""
+    near = prefix[-LOOK_BACK_CHARACTERS:]
+    if len(near) == len(prefix):
+        return near
+    start = _TOP_LEVEL.search(near)
+    return near[start.start() :] if start else near
 
 
 @lru_cache(maxsize=8)

@@ -176,6 +176,18 @@ def test_nothing_but_line_breaks_is_empty() -> None:
     assert stop("f(", "\n", suffix=")") == ("empty", "")
 
 
+def test_a_long_file_whose_far_part_begins_inside_a_docstring() -> None:
+    method = 'def f(x):\n    """Say (what\'s\n\n    %s\n    """\n    return x\n\n\n' % ("words " * 60)
+    for shift in range(0, 800, 37):
+        prefix = "#" * shift + "\n" + method * 60 + "x = "
+        assert stop(prefix, "f(\n    1)\ny = 2\n").text == "f(\n    1)"
+
+
+def test_windows_line_ends() -> None:
+    assert stop("x = f(\r\n", "    1)\r\ny = 2\r\n").text.rstrip() == "    1)"
+    assert stop("x = ", "1\r\n", suffix="\r\ny = 2\r\n").text.rstrip() == "1"
+
+
 def test_only_new_characters_cost() -> None:
     stopper = Stopper(Request("x = (", "", max_tokens=99_999))
     text, spent = "", []
