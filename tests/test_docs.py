@@ -1,4 +1,4 @@
-"""The documentation covers the program: every command, setting and variable, and links that lead somewhere."""
+"""The documentation covers the program: every command, every variable, and links that lead somewhere."""
 
 from __future__ import annotations
 

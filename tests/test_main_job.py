@@ -1,4 +1,4 @@
-"""A journal's current step decides the suggestion: right with its documents, wrong without, accepted by the tests."""
+"""A journal's current step decides the suggestion: right with its documents, wrong without."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points, version
@@ -10,7 +11,7 @@ from typing import Any
 
 import click
 
-from engine.errors import SteerwayError
+from engine.errors import SteerwayError, UsageError
 
 GROUP = "steerway.commands"
 
@@ -28,7 +29,13 @@ class Root(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         point = _commands().get(cmd_name)
-        return point.load() if point else None
+        if point is None:
+            return None
+        try:
+            command: click.Command = point.load()
+        except Exception as error:  # a broken plug-in must not take the other commands with it
+            return _broken(point, error)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -36,6 +43,14 @@ class Root(click.Group):
         if args and args[0] not in _commands() and (args[0].endswith(".md") or Path(args[0]).exists()):
             args = ["open", *args]
         return super().resolve_command(ctx, args)
+
+
+def _broken(point: EntryPoint, error: Exception) -> click.Command:
+    def complain(**_: object) -> None:
+        hint = f"reinstall what provides {point.value} ({type(error).__name__}: {error})"
+        raise UsageError(f"the command `{point.name}` does not load", hint=hint)
+
+    return click.Command(point.name, callback=complain, short_help=f"does not load: {error}")
 
 
 @click.group(cls=Root, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,4 +82,10 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+    except Exception as error:
+        if os.environ.get("STEERWAY_DEBUG"):
+            raise
+        where = f"{type(error).__name__}: {error}"
+        click.echo(f"steerway: this is a bug ({where}): STEERWAY_DEBUG=1 shows where it is from", err=True)
+        return SteerwayError.exit_code
     return result if isinstance(result, int) else 0
