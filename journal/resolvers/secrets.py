@@ -6,6 +6,7 @@ import fnmatch
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import PurePath
 
 from journal.run.redact import MASK, redact
@@ -25,6 +26,7 @@ _PROSE = {"", "markdown", "bash", "yaml", "toml", "json", "make", "dockerfile"}
 
 # Random base64 of 32 characters measures 4.4 bits a character and more; names and prose stay below 4.2.
 ENTROPY_BITS = 4.2
+_LONGEST_CHARS = 2_000
 
 
 def forbidden_name(path: PurePath) -> str:
@@ -43,9 +45,18 @@ def without_secrets(text: str, language: str = "") -> tuple[str, int]:
     """
     if "PRIVATE KEY" in text:
         text = redact(text)
-    lines = [_line(line, language) for line in text.split("\n")]
+    lines = ["".join(_line(piece, language) for piece in _pieces(line)) for line in text.split("\n")]
     clean = "\n".join(lines)
     return clean, clean.count(MASK)
+
+
+def _pieces(line: str) -> Iterator[str]:
+    """A line, or a minified one in pieces that patterns are done with in time, cut between words."""
+    while len(line) > _LONGEST_CHARS:
+        cut = max(line.rfind(mark, 0, _LONGEST_CHARS) for mark in " ,;{") + 1 or _LONGEST_CHARS
+        yield line[:cut]
+        line = line[cut:]
+    yield line
 
 
 def _line(line: str, language: str) -> str:
