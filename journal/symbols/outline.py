@@ -152,13 +152,24 @@ def _first_row(span: Node, lines: list[bytes]) -> int:
 def _headings(root: Node, lines: list[bytes]) -> list[Symbol]:
     marks = sorted(_heading_marks(root), key=lambda mark: mark[0])
     end = len(lines) - (1 if lines and not lines[-1] else 0)
+    ends = _section_ends([level for _, level, _ in marks], [row for row, _, _ in marks], end)
     found: list[Symbol] = []
     trail: list[tuple[int, str]] = []
-    for index, (row, level, title) in enumerate(marks):
+    for (row, level, title), until in zip(marks, ends, strict=True):
         trail = [entry for entry in trail if entry[0] < level] + [(level, title)]
-        until = next((row for row, other, _ in marks[index + 1 :] if other <= level), end)
         found.append(Symbol(".".join(name for _, name in trail), row + 1, max(until, row + 1), "heading"))
     return found
+
+
+def _section_ends(levels: list[int], rows: list[int], end: int) -> list[int]:
+    """The row at which each heading's section ends: the next heading of its level or a higher one."""
+    ends = [end] * len(levels)
+    open_: list[int] = []
+    for index, level in enumerate(levels):
+        while open_ and levels[open_[-1]] >= level:
+            ends[open_.pop()] = rows[index]
+        open_.append(index)
+    return ends
 
 
 def _heading_marks(root: Node) -> list[tuple[int, int, str]]:
