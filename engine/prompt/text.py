@@ -58,7 +58,8 @@ class TextTokenizer:
 
     def spell(self, tokens: Iterable[int]) -> str:
         """The text to send: markers by name, chunks as they are."""
-        return "".join(self._texts[token] for token in tokens)
+        text = "".join(self._texts[token] for token in tokens)
+        return text.encode("utf-8", "replace").decode()
 
     def count(self, text: str) -> int:
         """Estimated tokens of `text`."""

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from engine.errors import RemoteFailed
+from engine.errors import RemoteFailed, UsageError
 
 LONGEST_LINE_CHARACTERS = 1_000_000
 _LONGEST_COMPLAINT_CHARACTERS = 200
@@ -31,11 +31,19 @@ class Chunk:
 
 
 def endpoint(url: str) -> str:
-    """The API's base from what a person writes: with or without a slash, with or without `/v1`."""
-    base = url.rstrip("/")
+    """The API's base from what a person writes: with or without a slash, with or without `/v1`.
+
+    Raises UsageError when it is none.
+    """
+    base = url.strip().rstrip("/")
     for ending in ("/completions", "/chat"):
         base = base.removesuffix(ending)
-    return base if urlsplit(base).path.rstrip("/").endswith("/v1") else base + "/v1"
+    try:
+        path = urlsplit(base).path.rstrip("/")
+        httpx.URL(base)
+    except (ValueError, httpx.InvalidURL):
+        raise UsageError(f"no address in {url!r}", hint="write http://HOST:PORT or https://HOST") from None
+    return base if path.endswith("/v1") else base + "/v1"
 
 
 def shown(url: str) -> str:
@@ -56,7 +64,7 @@ async def complete(client: httpx.AsyncClient, base: str, body: dict[str, Any]) -
                 async for chunk in _events(response, base):
                     yield chunk
             elif kind == "application/json":
-                yield _chunk(_json((await response.aread()).decode("utf-8", "replace"), base), base)
+                yield _chunk(_json(await _body(response), base), base)
             else:
                 raise RemoteFailed(
                     f"{shown(base)} answered {kind or 'without a content type'}, not a completion",
@@ -70,9 +78,9 @@ async def complete(client: httpx.AsyncClient, base: str, body: dict[str, Any]) -
 async def models(client: httpx.AsyncClient, base: str) -> list[dict[str, Any]]:
     """What the server says it serves. Raises RemoteFailed."""
     try:
-        response = await client.get(f"{base}/models")
-        await _check(response, base)
-        answer = _json(response.text, base)
+        async with client.stream("GET", f"{base}/models") as response:
+            await _check(response, base)
+            answer = _json(await _body(response), base)
     except httpx.HTTPError as error:
         raise _failed(error, base) from error
     found = answer.get("data")
@@ -106,6 +114,16 @@ async def _lines(response: httpx.Response, base: str) -> AsyncGenerator[str, Non
             raise RemoteFailed(f"{shown(base)} sends an endless line", hint="look into the server's log")
     if rest:
         yield rest
+
+
+async def _body(response: httpx.Response) -> str:
+    """The body, as far as anybody may want to read it."""
+    data = b""
+    async for part in response.aiter_bytes():
+        data += part
+        if len(data) > LONGEST_LINE_CHARACTERS:
+            break
+    return data.decode("utf-8", "replace")
 
 
 def _json(text: str, base: str) -> dict[str, Any]:
@@ -153,9 +171,8 @@ async def _check(response: httpx.Response, base: str) -> None:
     """Raise RemoteFailed for anything but success, with what the server says."""
     if response.is_success:
         return
-    body = (await response.aread()).decode("utf-8", "replace")
     try:
-        said = _complaint(json.loads(body))
+        said = _complaint(json.loads(await _body(response)))
     except (ValueError, RecursionError):
         said = ""
     status = response.status_code

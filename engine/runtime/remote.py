@@ -22,6 +22,7 @@ from engine.suggest import finish
 
 CONTEXT_TOKENS = 4096
 _LONGEST_STOPS = 4
+_SILENT = ("cancelled", "time", "length")
 _LONGEST_ANSWER_CHARACTERS = 65_536
 
 
@@ -94,7 +95,7 @@ class RemoteEngine:
         total = prompt if prompt is not None else question.prompt.plan.prompt_tokens
         return Suggestion(
             text=text,
-            stop="empty" if not text and not cancelled and answer.reason != "time" else answer.reason,
+            stop=answer.reason if text or answer.reason in _SILENT else "empty",
             documents=question.prompt.uses,
             tokens_computed=max(0, total - cached),
             tokens_reused=min(cached, total),

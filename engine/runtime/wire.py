@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from engine.errors import RemoteFailed
+from engine.errors import RemoteFailed, UsageError
 from engine.runtime import completions
 from engine.runtime.completions import Chunk
 
@@ -45,10 +45,10 @@ class Wire:
 
     def __init__(self, base: str, timeout: httpx.Timeout) -> None:
         self._base = base
+        key = _key()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="steerway-remote", daemon=True)
         self._thread.start()
-        key = os.environ.get(KEY_VARIABLE, "").strip()
         self._client = httpx.AsyncClient(
             timeout=timeout,
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -93,6 +93,14 @@ class Wire:
         async with contextlib.aclosing(completions.complete(self._client, self._base, body)) as answer:
             async for chunk in answer:
                 chunks.put(chunk)
+
+
+def _key() -> str:
+    """The key of the environment, `""` when none. Raises UsageError when it cannot be sent."""
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError(f"{KEY_VARIABLE} holds characters that no key has", hint="copy the key again")
+    return key
 
 
 def _drain(chunks: queue.SimpleQueue[Chunk], done: Future[None], answer: Reader) -> None:

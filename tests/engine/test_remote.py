@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -281,8 +281,23 @@ def test_addresses_are_taken_as_people_write_them() -> None:
     ):
         assert endpoint(written) == "http://h:1/v1"
     assert shown("https://a:b@h:1/x/v1?key=c") == "https://h:1/x/v1"
-    with pytest.raises(SteerwayError):
-        RemoteEngine("ftp://h", "m").suggest(REQUEST)
+    for wrong in ("ftp://h", "http://[::1", "http://h:port", "http://"):
+        with pytest.raises(SteerwayError) as caught, closing(RemoteEngine(wrong, "m")) as engine:
+            engine.suggest(REQUEST)
+        assert caught.value.hint
+
+
+def test_a_key_that_cannot_be_sent_is_said_so(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEERWAY_REMOTE_KEY", "schlüssel")
+    engine = RemoteEngine(f"{server}/ok", "m")
+    with pytest.raises(SteerwayError, match="characters that no key has") as caught:
+        engine.suggest(REQUEST)
+    engine.close()
+    assert "schlüssel" not in str(caught.value)
+
+
+def test_text_that_is_not_unicode_is_sent_all_the_same(suggest: Suggest) -> None:
+    assert suggest("ok", replace(REQUEST, prefix=REQUEST.prefix + "\ud800")).text
 
 
 @pytest.mark.model
