@@ -66,6 +66,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=0, le=1024, description="Threads that run the model; 0 chooses.", extra=_unit("threads")),
     ] = 0
+    reuse: Annotated[
+        Literal["prefix", "shift"],
+        Meta(
+            description="What a keystroke keeps of the prompt: prefix, exact; "
+            "shift, also the text after the cursor, faster and approximate."
+        ),
+    ] = "prefix"
     context_tokens: Annotated[
         int, Meta(ge=256, le=1_048_576, description="The model's context window.", extra=_unit("tokens"))
     ] = 4096
