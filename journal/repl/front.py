@@ -59,8 +59,6 @@ class Front:
 
     def run(self) -> int:
         """The loop."""
-        from journal.repl.forward import Typing
-
         while True:
             try:
                 line = self._prompt.prompt(self._message)
@@ -68,9 +66,7 @@ class Front:
                 continue
             except EOFError:
                 return 0
-            with Typing(self._session.runner):
-                going = self._session.handle(line)
-            if not going:
+            if not self._session.handle(line):
                 return 0
 
     def _message(self) -> StyleAndTextTuples:
@@ -116,6 +112,8 @@ def history() -> FileHistory:
 
 
 def _bindings(session: Session) -> KeyBindings:
+    from prompt_toolkit.application import get_app
+    from prompt_toolkit.filters import Condition
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
     keys = KeyBindings()
@@ -128,6 +126,15 @@ def _bindings(session: Session) -> KeyBindings:
             buffer.validate_and_handle()
         else:
             buffer.newline()
+
+    # The prompt has these two itself, except on a dumb terminal.
+    @keys.add("c-d", filter=Condition(lambda: not get_app().current_buffer.text))
+    def _(event: KeyPressEvent) -> None:
+        event.app.exit(exception=EOFError)
+
+    @keys.add("c-c")
+    def _(event: KeyPressEvent) -> None:
+        event.app.exit(exception=KeyboardInterrupt)
 
     @keys.add("escape", "enter")
     def _(event: KeyPressEvent) -> None:

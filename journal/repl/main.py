@@ -7,11 +7,13 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from journal.repl.forward import Typing
 from journal.repl.session import Session
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def run_shell(
         interactive=terminal,
         on_input=_answer if terminal else None,
         size=(size.lines, size.columns),
+        while_running=Typing if terminal else nullcontext,
     )
     engine = _engine(model) if suggest and terminal else None
     before = signal.signal(signal.SIGTERM, _terminated)
@@ -84,8 +87,6 @@ def _engine(model: str | None) -> EngineThread:
 
 def _answer(prompt: str, secret: bool) -> str:
     """A line for a python cell's `input()`, typed with the terminal as it usually is."""
-    from journal.repl.forward import Typing
-
     typing = Typing.active
     if typing:
         typing.pause()
@@ -99,13 +100,4 @@ def _answer(prompt: str, secret: bool) -> str:
 
 
 def _confirm(question: str) -> bool:
-    from journal.repl.forward import Typing
-
-    typing = Typing.active
-    if typing:
-        typing.pause()
-    try:
-        return click.confirm(question, default=False)
-    finally:
-        if typing:
-            typing.resume()
+    return click.confirm(question, default=False)

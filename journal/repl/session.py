@@ -6,6 +6,7 @@ import dataclasses
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Literal, TextIO
@@ -38,6 +39,7 @@ class Session:
     """A journal, its step, its runner, and what was run since the last save.
 
     `confirm` puts a yes-or-no question (None: nobody can answer). `on_input` answers `input()`.
+    `while_running` surrounds each cell's run.
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class Session:
         interactive: bool = False,
         on_input: Callable[[str, bool], str] | None = None,
         size: tuple[int, int] = (24, 80),
+        while_running: Callable[[Runner], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.path, self.workspace = path, workspace
         self.journal, self.stamp = read(path)
         self.mode: Mode = "sh"
         self.ran: list[Ran] = []
         self.confirm = confirm
+        self._while_running = while_running
         self._out = out
         self._live = Live(out)
         self.runner = Runner(
@@ -133,8 +137,10 @@ class Session:
 
         main = threading.current_thread() is threading.main_thread()
         before = signal.signal(signal.SIGINT, handler) if main else None
+        journal = self.journal if cell.key != _TYPED_KEY else None
         try:
-            result = self.runner.run_cell(cell, journal=self.journal if cell.key != _TYPED_KEY else None)
+            with self._while_running(self.runner):
+                result = self.runner.run_cell(cell, journal=journal)
         finally:
             self._live.end()
             if main:

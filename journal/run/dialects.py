@@ -18,7 +18,11 @@ PS1= PS2=
 unset HISTFILE; set +o history
 __steerway_mark() { builtin printf '\033]133;%s\a' "$1" >"$__steerway_tty"; }
 __steerway_prompt() {
-  { local code=$?; set +eux; set +o pipefail; } 2>/dev/null
+  { local code=$? typed; set +eux; set +o pipefail; } 2>/dev/null
+  # What was typed ahead was meant for the cell: the shell must not take it for commands.
+  while builtin read -t 0 <"$__steerway_tty"; do
+    builtin read -r -t 0.01 typed <"$__steerway_tty" || break
+  done
   __steerway_mark "D;$code;steerway=${__steerway_run-}"
   return "$code"
 }

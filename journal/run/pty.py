@@ -76,6 +76,14 @@ class Pty:
         """Tell the terminal's size; programs in it get SIGWINCH."""
         termios.tcsetwinsize(self.fd, (rows, columns))
 
+    def forget_input(self) -> None:
+        """Throw away what was typed and not read: half a line of it would garble the next command."""
+        device = os.open(self.tty, os.O_RDWR | os.O_NOCTTY)
+        try:
+            termios.tcflush(device, termios.TCIFLUSH)
+        finally:
+            os.close(device)
+
     def write(self, data: bytes) -> None:
         """Type `data`; waits while the terminal's input is full, at most 2 s."""
         deadline = time.monotonic() + 2

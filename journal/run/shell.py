@@ -152,6 +152,8 @@ class Shell:
         try:
             with terminal.reading():
                 terminal.echo(self._stdin == "terminal")
+                if self._stdin == "terminal":
+                    terminal.forget_input()
                 terminal.write(self.dialect.line(outer, run).encode())
                 ending = self._follow(terminal, run, timeout, on_bytes)
                 if not ending.died:

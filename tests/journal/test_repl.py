@@ -72,6 +72,7 @@ class Person:
         self.types(line)
         self.sees(line[-12:])
         self.types("\r")
+        self.sees("\r\r\n")
 
     def leaves(self) -> int:
         self.types("\x04")
@@ -86,7 +87,7 @@ class Person:
                     self.process.read(65536)
             except EOFError:
                 break
-        self.process.wait()
+        assert not self.process.isalive(), "it does not end"
         return int(self.process.exitstatus if self.process.exitstatus is not None else -1)
 
 
@@ -109,7 +110,7 @@ def person(folder: Path) -> Iterator[Person]:
 
 def test_a_person_types_commands_and_leaves(person: Person) -> None:
     person.enters("x=4; echo $((x * 2))")
-    person.sees("\n8\r\n")
+    person.sees("8\r\n")
     person.sees("sh>")
     person.enters("echo still $x; false")
     person.sees("still 4\r\n")
@@ -126,7 +127,7 @@ def test_ctrl_c_interrupts_the_cell_not_the_program(person: Person) -> None:
     person.sees("[interrupted]")
     person.sees("sh>")
     person.enters("echo alive")
-    person.sees("\nalive\r\n")
+    person.sees("alive\r\n")
 
 
 def test_ctrl_c_at_the_prompt_clears_the_line(person: Person) -> None:
@@ -135,7 +136,7 @@ def test_ctrl_c_at_the_prompt_clears_the_line(person: Person) -> None:
     person.types("\x03")
     person.sees("sh>")
     person.enters("echo clean")
-    person.sees("\nclean\r\n")
+    person.sees("clean\r\n")
 
 
 def test_what_is_unfinished_goes_on_in_the_next_line(person: Person) -> None:
@@ -153,11 +154,11 @@ def test_steps_cells_and_running_them(person: Person) -> None:
     person.enters(":cells")
     person.sees("sum            python   never   print(20 + 22)")
     person.enters(":run hello")
-    person.sees("work.journal.md was not written here. Run its cells? [y/N]: ")
+    person.sees("was not written here. Run its cells? [y/N]: ")
     person.types("y\r")
     person.sees("hello from the cell\r\n")
     person.enters(":run sum")
-    person.sees("\n42\r\n")
+    person.sees("42\r\n")
 
 
 def test_a_refused_journal_does_not_run(person: Person) -> None:
@@ -173,7 +174,7 @@ def test_python_mode_keeps_its_names_and_answers_input(person: Person) -> None:
     person.enters("n = 6")
     person.sees("python>")
     person.enters("n * 7")
-    person.sees("\n42\r\n")
+    person.sees("42\r\n")
     person.enters("name = input('who? '); print('hello', name)")
     person.sees("who? ")
     person.types("Ada\r")
@@ -185,11 +186,22 @@ def test_a_program_reads_what_is_typed(person: Person) -> None:
     person.sees("who? ")
     person.types("Ada\r")
     person.sees("hello Ada")
+    person.sees("sh>")
+
+
+def test_what_is_typed_ahead_is_no_command(person: Person, folder: Path) -> None:
+    person.enters("echo begin; sleep 1")
+    person.sees("begin\r\n")
+    person.types("touch never\rhalf a line")
+    person.sees("sh>")
+    person.enters("echo alive")
+    person.sees("alive\r\n")
+    assert not (folder / "never").exists()
 
 
 def test_what_was_run_is_saved_as_a_cell(person: Person, folder: Path) -> None:
     person.enters("echo keep me")
-    person.sees("\nkeep me\r\n")
+    person.sees("keep me\r\n")
     person.enters(":save keeper")
     person.sees("saved keeper in step Reproduce")
     journal = Journal.parse((folder / "work.journal.md").read_bytes())
@@ -217,10 +229,10 @@ def test_history_is_the_users_and_outlives_the_session(folder: Path, isolated_ho
     first = Person(folder)
     first.sees("sh>")
     first.enters("echo remembered")
-    first.sees("\nremembered\r\n")
+    first.sees("remembered\r\n")
     first.sees("sh>")
     first.enters(" echo not-this")
-    first.sees("\nnot-this\r\n")
+    first.sees("not-this\r\n")
     first.sees("sh>")
     assert first.leaves() == 0
     second = Person(folder)
@@ -242,8 +254,8 @@ def test_a_progress_bar_is_drawn_in_place(person: Person) -> None:
 def test_it_works_on_a_dumb_terminal(folder: Path) -> None:
     person = Person(folder, TERM="dumb")
     person.sees("sh>")
-    person.types("echo plain\r")
-    person.sees("\nplain\r\n")
+    person.types("echo plain $((1 + 1))\r")
+    person.sees("plain 2\r\n")
     assert person.leaves() == 0
 
 

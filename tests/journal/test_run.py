@@ -261,8 +261,8 @@ def test_events_tell_a_cell_from_start_to_end(folder: Path) -> None:
         result = run.runner.run_cell(run.journal.cell("one"), journal=run.journal)
     kinds = [type(event) for event in run.events]
     assert (kinds[0], kinds[-1]) == (Started, Finished)
-    assert "".join(event.text for event in run.events if isinstance(event, Output)) == "one \n"
-    assert (result.exit, result.output, result.ok) == (0, "one \n", True)
+    assert "".join(event.text for event in run.events if isinstance(event, Output)) == "one\n"
+    assert (result.exit, result.output, result.ok) == (0, "one\n", True)
 
 
 def test_a_result_stands_until_the_cell_or_what_it_needs_changes(folder: Path) -> None:

@@ -65,9 +65,7 @@ def test_the_folder_ignores_itself(tmp_path: Path) -> None:
     assert folder != outputs_folder(tmp_path, "other/work.journal.md")
 
 
-def test_where_the_workspace_cannot_be_written_the_users_folder_is(
-    tmp_path: Path, isolated_home: Path
-) -> None:
+def test_a_workspace_that_cannot_be_written(tmp_path: Path, isolated_home: Path) -> None:
     (tmp_path / ".steerway").write_text("a file in the way")
     folder = outputs_folder(tmp_path, "work.journal.md")
     assert folder.is_relative_to(isolated_home / "state")

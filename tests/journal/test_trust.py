@@ -79,7 +79,7 @@ def test_what_destroys_is_marked(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["rm file", "git push", "git push origin fix-f", "echo form", "# rm -rf /", "ls /dev/sda", "dd --help"],
+    ["rm file", "git push", "git push origin fix-f", "echo form", "# rm -rf /", "ls /dev/sda"],
 )
 def test_what_does_not_is_not(line: str) -> None:
     assert destructive(line) == ()
