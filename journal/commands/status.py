@@ -40,7 +40,8 @@ def _journal(path: Path | None, workspace: Any) -> dict[str, Any]:
         return {"journal": None, "step": None, "steps": [], "runs": []}
     journal, _ = files.read(found)
     current = workspace.current_step(found, journal)
-    runs = [(cell, workspace.state.last_run(str(found), cell.key)) for cell in journal.cells if cell.is_code]
+    key = workspace.key(found)
+    runs = [(cell, workspace.state.last_run(key, cell.key)) for cell in journal.cells if cell.is_code]
     return {
         "journal": _shown(found, workspace.root),
         "title": journal.title,

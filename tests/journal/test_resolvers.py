@@ -277,3 +277,14 @@ def test_entropy_is_bits_a_character() -> None:
     assert entropy_bits("aaaa") == 0
     assert entropy_bits("abab") == 1
     assert entropy_bits("abcd") == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["```python\n" * 50_000, ">>> x\n\n" * 50_000, "a::\n" * 50_000, "SECRET_" * 50_000, "://" * 100_000],
+    ids=["open fences", "doctests", "literal blocks", "one long word", "addresses"],
+)
+def test_texts_made_to_be_slow_are_done_in_one_pass(text: str) -> None:
+    led, _ = examples.lead(text)
+    assert led
+    assert without_secrets(text)[1] == 0
