@@ -330,3 +330,11 @@ def test_help_names_every_command(folder: Path) -> None:
 )
 def test_whether_more_is_wanted(text: str, mode: str, complete: bool) -> None:
     assert is_complete(text, mode) is complete
+
+
+def test_every_command_is_in_the_documentation() -> None:
+    from journal.repl.commands import COMMANDS
+
+    page = (Path(__file__).parents[2] / "docs" / "running.md").read_text()
+    for command in COMMANDS.values():
+        assert f"`{f':{command.name} {command.arguments}'.rstrip()}`" in page
