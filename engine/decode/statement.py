@@ -5,27 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine import grammars
+from engine.decode.suffix import after, before
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Parser, Tree
+    from tree_sitter import Node, Parser
 
-LARGEST_FILE_BYTES = 65_536
+WINDOW_CHARACTERS = 4000
 
 
 class Syntax:
-    """The edited file with the generation inserted, parsed again only where it changed.
+    """The text around the cursor with the generation inserted, parsed when asked: about 1 ms.
 
-    Nothing is parsed before the first question. Files over LARGEST_FILE_BYTES, and languages without a
-    grammar, are not judged.
+    At most WINDOW_CHARACTERS on each side, from and to lines that begin something at the top level. A
+    language without a grammar is not judged.
     """
 
     def __init__(self, language: str, prefix: str, suffix: str) -> None:
         self._language = language
-        self._prefix = prefix
-        self._suffix = suffix
+        self._prefix = before(prefix, WINDOW_CHARACTERS)
+        self._suffix = after(suffix, WINDOW_CHARACTERS)
         self._parser: Parser | None = None
-        self._tree: Tree | None = None
-        self._text = ""
         self._asked = False
 
     def finished(self, text: str) -> bool | None:
@@ -37,11 +36,8 @@ class Syntax:
         source = head + text.encode("utf-8", "replace") + b"\n" + self._suffix.encode("utf-8", "replace")
         tree = parser.parse(source)
         start = self._prefix.rfind("\n") + 1
-        begin, end = (
-            len(self._prefix[:start].encode("utf-8", "replace")),
-            len(head) + len(text.encode("utf-8", "replace")),
-        )
-        end += len(source[end:]) - len(source[end:].lstrip())
+        begin = len(self._prefix[:start].encode("utf-8", "replace"))
+        end = len(source) - len(source[len(head) + len(text.encode("utf-8", "replace")) :].lstrip())
         root = tree.root_node
         if root.type == "ERROR":
             return None
@@ -50,15 +46,14 @@ class Syntax:
     def _ready(self) -> Parser | None:
         if not self._asked:
             self._asked = True
-            small = len(self._prefix) + len(self._suffix) < LARGEST_FILE_BYTES
-            self._parser = grammars.parser(self._language) if small and self._language else None
+            self._parser = grammars.parser(self._language)
         return self._parser
 
 
 def _error_in(node: Node, begin: int, end: int) -> bool:
-    """Whether an error or a missing token touches the bytes [begin, end]."""
+    """Whether an error lies in the bytes [begin, end), or a token is missing in [begin, end]."""
     if node.end_byte < begin or node.start_byte > end:
         return False
-    if node.is_error or node.is_missing:
+    if node.is_missing or (node.is_error and node.start_byte < end):
         return True
     return node.has_error and any(_error_in(child, begin, end) for child in node.children)

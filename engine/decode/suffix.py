@@ -41,7 +41,7 @@ class Following:
     def of(cls, request: Request) -> Following:
         """What follows in `request`."""
         language = request.language or grammars.language_of(request.path, request.prefix)
-        return _following(_near(request.prefix), request.suffix, language)
+        return _following(before(request.prefix), request.suffix, language)
 
     @cached_property
     def line(self) -> str:
@@ -115,13 +115,22 @@ class Following:
         return None
 
 
-def _near(prefix: str) -> str:
+def before(prefix: str, characters: int = LOOK_BACK_CHARACTERS) -> str:
     """The end of `prefix`, from a line that is likely to be code and not the inside of a string."""
-    near = prefix[-LOOK_BACK_CHARACTERS:]
+    near = prefix[-characters:]
     if len(near) == len(prefix):
         return near
     start = _TOP_LEVEL.search(near)
     return near[start.start() :] if start else near
+
+
+def after(suffix: str, characters: int = LOOK_AHEAD_CHARACTERS) -> str:
+    """The start of `suffix`, up to a line that is likely to begin something new."""
+    near = suffix[:characters]
+    if len(near) == len(suffix):
+        return near
+    last = max((match.start() for match in _TOP_LEVEL.finditer(near)), default=0)
+    return near[:last] if last else near
 
 
 @lru_cache(maxsize=8)

@@ -19,15 +19,15 @@ _LINES_AFTER = 10
 _SHORTEST_LINE = 20
 
 
-def code_tasks(count: int = 20, *, seed: int = 7) -> list[Task]:
-    """`count` holes from somewhere inside a line of code to its end."""
+def code_tasks(count: int = 20, *, seed: int = 7, inside: bool = False) -> list[Task]:
+    """`count` holes from somewhere inside a line of code to its end, or (`inside`) to somewhere before it."""
     draw = random.Random(seed)
     folder = Path(sysconfig.get_paths()["stdlib"])
     files = [folder / f"{name}.py" for name in _MODULES if (folder / f"{name}.py").is_file()]
-    return [_task(files[i % len(files)], draw) for i in range(count)]
+    return [_task(files[i % len(files)], draw, inside=inside) for i in range(count)]
 
 
-def _task(path: Path, draw: random.Random) -> Task:
+def _task(path: Path, draw: random.Random, *, inside: bool) -> Task:
     lines = path.read_text("utf-8").split("\n")
     candidates = [
         i
@@ -39,5 +39,6 @@ def _task(path: Path, draw: random.Random) -> Task:
     indent = len(line) - len(line.lstrip())
     at = draw.randrange(indent + 2, indent + max(3, (len(line) - indent) // 2))
     before = "\n".join([*lines[index - _LINES_BEFORE : index], line[:at]])
-    after = "\n".join(["", *lines[index + 1 : index + 1 + _LINES_AFTER], ""])
-    return Task(f"{path.stem}:{index + 1}", path.name, before, line[at:], after, Document("", ""))
+    end = draw.randrange(min(at + 3, len(line) - 1), len(line)) if inside else len(line)
+    after = "\n".join([line[end:], *lines[index + 1 : index + 1 + _LINES_AFTER], ""])
+    return Task(f"{path.stem}:{index + 1}", path.name, before, line[at:end], after, Document("", ""))

@@ -4,6 +4,7 @@
     python tests/bench/layout_study.py MODEL.gguf --arms healing        # healing on and off
     python tests/bench/layout_study.py MODEL.gguf --arms suffixes       # what a real suffix does
     python tests/bench/layout_study.py MODEL.gguf --arms code           # the same without documents
+    python tests/bench/layout_study.py MODEL.gguf --arms inside         # holes with a rest of the line
     python tests/bench/layout_study.py MODEL.gguf --tasks 8 --json out.json
 
 For each arm: exact (the first line is the answer), name (it begins with the right method), and the answer's
@@ -76,7 +77,7 @@ class Answer:
 def arms(kind: str) -> list[Arm]:
     """The arms of a study, in an order that keeps long common beginnings together."""
     holes = ("fim", "anchor", "prefix")
-    if kind == "code":
+    if kind in ("code", "inside"):
         return [Arm(f"repo/{hole}", True, heal="words", documents=False) for hole in holes]
     if kind == "suffixes":
         return [Arm(f"repo/{hole}", True, typed, "words") for hole in holes for typed in (0, TYPED)]
@@ -193,7 +194,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=Path)
-    parser.add_argument("--arms", choices=("layouts", "healing", "suffixes", "code"), default="layouts")
+    parser.add_argument(
+        "--arms", choices=("layouts", "healing", "suffixes", "code", "inside"), default="layouts"
+    )
     parser.add_argument("--tasks", type=int, default=20)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
@@ -201,8 +204,10 @@ def main() -> None:
     options = parser.parse_args()
     started = time.monotonic()
     bench = Bench(options.model, options.threads)
-    make = code_tasks if options.arms == "code" else tasks
-    suite = make(options.tasks, seed=options.seed)
+    if options.arms in ("code", "inside"):
+        suite = code_tasks(options.tasks, seed=options.seed, inside=options.arms == "inside")
+    else:
+        suite = tasks(options.tasks, seed=options.seed)
     chosen = [
         arm for arm in arms(options.arms) if bench.family.fim or arm.layout.endswith(("repo", "prefix"))
     ]

@@ -98,6 +98,11 @@ def test_statements_of_other_languages(case: str, step: int) -> None:
     assert stop(prefix, generated, suffix=suffix, path=path, step=step) == ("statement", expected)
 
 
+def test_broken_code_below_does_not_keep_a_statement_open() -> None:
+    suffix = "\n)) what { is\n"
+    assert stop("let x = ", "f(1);\nlet y\n", suffix=suffix, path="a.js") == ("statement", "f(1);")
+
+
 def test_without_a_grammar_the_rules_still_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.grammars.parser", lambda language: None)
     assert stop("let x = ", "f(1,\n 2);\ny\n", path="a.js").text == "f(1,\n 2);"
