@@ -10,10 +10,10 @@ from journal import files
 from journal.context import reference_paths, snapshot
 from journal.document import Cell, Journal
 from journal.watch import Watcher
-from journal.workspace import Workspace
+from journal.workspace import SUFFIX, Workspace
 from lsp.contexts import Choice, Context, Watch
 
-_MOST_WATCHED_JOURNALS = 100
+_MOST_NEIGHBOURS = 100
 
 
 class JournalReader:
@@ -23,8 +23,8 @@ class JournalReader:
         self._workspaces: dict[Path, Workspace] = {}
 
     def root(self, folder: Path) -> Path:
-        """The workspace `folder` belongs to."""
-        return Workspace.find(folder).root
+        """The workspace `folder` belongs to; a folder that is not there yet is its own."""
+        return Workspace.find(folder).root if folder.is_dir() else folder
 
     def read(self, root: Path, choice: Choice) -> Context:
         """The context of the workspace at `root`, now. What is wrong is one of its problems."""
@@ -61,8 +61,9 @@ class JournalReader:
             return choice.forced
         if choice.journal:
             return _inside(workspace, choice.journal)
-        # Asking a workspace for its state makes a .steerway folder: not where nobody keeps a journal.
-        if not (root / ".steerway").is_dir() and not workspace.journals():
+        # A folder that nothing marks may be a home or the root of a disk: neither walked nor written to. And
+        # asking a workspace for its state makes a .steerway folder: only where somebody keeps a journal.
+        if not _is_marked(root) or not ((root / ".steerway").is_dir() or workspace.journals()):
             return None
         return workspace.active_journal()
 
@@ -120,13 +121,20 @@ def _step(
     return workspace.current_step(path, journal), problems
 
 
+def _is_marked(root: Path) -> bool:
+    marks = (root / ".git", root / ".steerway")
+    return any(mark.exists() for mark in marks) or any(root.glob(f"*{SUFFIX}"))
+
+
 def _watched(workspace: Workspace, path: Path, journal: Journal) -> tuple[Path, ...]:
-    """The journal, its references, its user's state (a step may be set elsewhere), and its neighbours."""
+    """The journal, its references, its user's state (a step may be set elsewhere), and its neighbours.
+
+    Neighbours because the journal changed last is the active one; only those in folders that are watched
+    anyway, since each folder costs threads.
+    """
     state = workspace.state.path
-    return (
-        path,
-        *reference_paths(journal, path=path, workspace=workspace),
-        state,
-        state.with_name(f"{state.name}-wal"),
-        *workspace.journals()[:_MOST_WATCHED_JOURNALS],
-    )
+    paths = [path, *reference_paths(journal, path=path, workspace=workspace)]
+    paths += [state, state.with_name(f"{state.name}-wal")]
+    folders = {each.parent for each in paths}
+    neighbours = [each for each in workspace.journals() if each.parent in folders]
+    return (*paths, *neighbours[:_MOST_NEIGHBOURS])

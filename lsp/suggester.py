@@ -7,7 +7,7 @@ import logging
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from engine.documents import Document
 from engine.request import Request, Suggestion
@@ -55,6 +55,20 @@ class Answer:
     number: int
 
 
+@dataclass(frozen=True)
+class _Running:
+    """A request the model is at. `dropped` resolves when nobody wants its answer any more."""
+
+    uri: str
+    job: Job
+    dropped: asyncio.Future[None]
+
+    def drop(self) -> None:
+        self.job.cancel()
+        if not self.dropped.done():
+            self.dropped.set_result(None)
+
+
 class _End(Exception):
     """The request ends here without a suggestion."""
 
@@ -70,15 +84,15 @@ class Suggester:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._newest = 0
-        self._running: dict[int, tuple[str, Job]] = {}
+        self._running: dict[int, _Running] = {}
         session.on_change = self.drop
         session.working = lambda: len(self._running)
 
     def drop(self, uri: str) -> None:
         """The file moved: what is under way for it is of no use."""
-        for where, job in list(self._running.values()):
-            if where == uri:
-                job.cancel()
+        for running in self._running.values():
+            if running.uri == uri:
+                running.drop()
 
     async def suggest(self, hole: Hole, trigger: Trigger) -> Answer:
         """Answer, or say nothing; either way leave a record. Cancellation ends the model's work too."""
@@ -105,16 +119,21 @@ class Suggester:
         return number == self._newest
 
     async def run(self, number: int, uri: str, request: Request) -> Suggestion:
-        """The model's suggestion; when this task is cancelled, the model stops at its next token."""
-        job = self._session.model.submit(request)
-        self._running[number] = (uri, job)
+        """The model's suggestion; cancelled or dropped, this ends at once and the model at its next token."""
+        for older in self._running.values():
+            older.drop()
+        loop = asyncio.get_running_loop()
+        running = _Running(uri, self._session.model.submit(request), loop.create_future())
+        answer = asyncio.wrap_future(running.job.future)
+        self._running[number] = running
         try:
-            # Shielded, because cancelling the future itself would only forget the work, not end it.
-            return await asyncio.shield(asyncio.wrap_future(job.future))
-        except asyncio.CancelledError:
-            job.cancel()
-            raise
+            either: list[asyncio.Future[Any]] = [answer, running.dropped]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return answer.result() if answer.done() else Suggestion("", "cancelled")
         finally:
+            # Whatever ended the wait: an answer that nobody waits for must not come to a closed loop.
+            running.drop()
+            answer.cancel()
             self._running.pop(number, None)
 
 

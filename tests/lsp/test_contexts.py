@@ -11,7 +11,7 @@ import pytest
 from engine.documents import Document
 from journal import files
 from journal.workspace import Workspace
-from lsp.contexts import Context
+from lsp.contexts import Choice, Context
 from lsp.journals import JournalReader, make_watcher
 
 JOURNAL = """\
@@ -136,6 +136,24 @@ async def test_without_a_journal_suggestions_work_and_nothing_is_written(editor:
             }
         ]
     assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_nothing_marks_is_neither_walked_nor_written_to(project: Path, tmp_path: Path) -> None:
+    reader = JournalReader()
+    missing = tmp_path / "not" / "there" / "yet"
+    assert reader.root(missing) == missing
+    for root in (missing, tmp_path):
+        assert reader.read(root, Choice()) == Context(root)
+    assert not (tmp_path / ".steerway").exists()
+    found = reader.read(reader.root(project / "docs"), Choice())
+    assert found.root == project
+    assert {path.name for path in found.watched} >= {
+        "refunds.journal.md",
+        "enter.md",
+        "state.db",
+        "state.db-wal",
+    }
+    reader.close()
 
 
 async def test_each_file_has_its_own_workspace(editor: Any, tmp_path: Path) -> None:
