@@ -157,6 +157,7 @@ def test_steps_cells_and_running_them(person: Person) -> None:
     person.sees("was not written here. Run its cells? [y/N]: ")
     person.types("y\r")
     person.sees("hello from the cell\r\n")
+    person.sees("sh>")
     person.enters(":run sum")
     person.sees("42\r\n")
 
@@ -175,6 +176,7 @@ def test_python_mode_keeps_its_names_and_answers_input(person: Person) -> None:
     person.sees("python>")
     person.enters("n * 7")
     person.sees("42\r\n")
+    person.sees("python>")
     person.enters("name = input('who? '); print('hello', name)")
     person.sees("who? ")
     person.types("Ada\r")
