@@ -84,6 +84,8 @@ class Context:
         IndexError and ValueError for what may not enter native code, EngineError when it fails.
         """
         self._check(tokens, position, sequence)
+        if self._flag[0] != b"\x00":
+            raise Aborted  # a GPU back end does not ask while it computes
         status = self._c.llama_decode(self.handle, self._batch.fill(tokens, position, sequence))
         if status == 0:
             return

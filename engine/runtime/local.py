@@ -107,7 +107,7 @@ class LocalEngine:
                 self._generate(request, prompt, logits, run, alarm, stopper, on_text)
             except Aborted:
                 run.computed = run.computed or max(0, len(cached.tokens) - reused)
-                run.stop = "time" if alarm.late and not alarm.cancelled else "cancelled"
+                run.stop = "cancelled" if alarm.cancelled else "time"
                 run.text = stopper.finish(run.text).text
             suggestion = self._suggestion(request, prompt, run, alarm)
         debug.show(prompt, suggestion)

@@ -83,6 +83,9 @@ class EngineThread:
         """
         job = Job(request, client, Future(), cancel or Cancel(), on_text, self._withdraw)
         job.future.add_done_callback(lambda future: job.cancel() if future.cancelled() else None)
+        if cancel is not None:
+            forget = cancel.listen(lambda: self._withdraw(job))
+            job.future.add_done_callback(lambda _: forget())
         with self._changed:
             self._start()
             older = self._waiting.get(client)

@@ -111,6 +111,19 @@ def test_a_cancel_made_elsewhere_ends_the_running_request(gate: Gate) -> None:
         assert job.future.result(30).stop == "cancelled"
 
 
+def test_a_cancel_made_elsewhere_answers_a_waiting_request_at_once(held: EngineThread, gate: Gate) -> None:
+    cancel = Cancel()
+    job = held.submit(Request("x", ""), client="b", cancel=cancel)
+    cancel.set()
+    assert job.future.result(1).stop == "cancelled"
+    assert gate.asked == ["hold"]
+    assert cancel._listeners == []
+    before = held.submit(Request("y", ""), client="b", cancel=cancel)
+    held.submit(Request("z", ""), client="a")
+    assert before.future.result(30).stop == "cancelled"
+    assert "y" not in gate.asked
+
+
 def test_a_cancelled_request_says_nothing_more() -> None:
     texts: list[str] = []
     with EngineThread(lambda: FakeEngine(token_delay_ms=1)) as thread:
