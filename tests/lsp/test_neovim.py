@@ -180,3 +180,25 @@ def test_a_suggestion_of_several_lines_in_a_file_with_dos_line_ends(nvim: Neovim
     nvim.keys("<Tab><Esc>:write<CR>")
     expected = (code[:-1] + "sum(\n        values,\n    )\n").replace("\n", "\r\n")
     nvim.until(lambda: file.read_bytes() == expected.encode())
+
+
+def test_neovim_changes_the_journals_step_and_asks_why(nvim: Neovim, file: Path) -> None:
+    for name, call in (("enter", "enter(cents)"), ("contra", "contra(entry)")):
+        (file.parent / f"{name}.md").write_text(f"    ledger.{call}\n")
+    steps = (
+        f'<!-- journal:{{"kind":"step","id":"{name}"}} -->\n## {name}\n\n'
+        f'<!-- journal:{{"kind":"doc","src":"{name}.md"}} -->\n[{name}]({name}.md)\n'
+        for name in ("enter", "contra")
+    )
+    (file.parent / "work.journal.md").write_text("# Work\n\n" + "\n".join(steps))
+    file.write_text("def book(ledger):\n    ledger.\n")
+    nvim.edit(file)
+
+    nvim.keys("2GA<M-Bslash>")
+    nvim.until(lambda: nvim.ghost() == "enter(cents)")
+    nvim.keys("<Esc>:SteerwayStep 2<CR>")
+    nvim.until(lambda: "step contra" in nvim.lua("return vim.fn.execute('messages')"))
+    nvim.keys("A<M-Bslash>")
+    nvim.until(lambda: nvim.ghost() == "contra(entry)")
+    nvim.keys("<Esc>:SteerwayStatus<CR>")
+    nvim.until(lambda: "13 characters were shown" in nvim.lua("return vim.fn.execute('messages')"))
