@@ -21,6 +21,8 @@ _RETRY_S = 5.0
 class Model:
     """Loads on `start`, off the event loop, and serves afterwards; a failed load is tried again when asked.
 
+    `error` is what the last try failed with, also while the next one runs.
+
     All methods belong to the event loop. `on_change` is called there whenever `state` changes.
     """
 
@@ -42,7 +44,7 @@ class Model:
         """Why no request can be served now; empty when one can."""
         if self.state == "ready":
             return ""
-        if self.state == "failed":
+        if self.error is not None:
             return (
                 f"the model does not load: {explain(self.error)}" if self.error else "the model does not load"
             )

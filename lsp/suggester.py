@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.documents import Document
+from engine.errors import ContextTooLong, EngineError, ModelError
 from engine.request import Request, Suggestion
 from engine.runtime.worker import Job
 from lsp.cache import Place
@@ -247,7 +248,9 @@ class _Work:
         try:
             suggestion = await self._suggester.run(self._number, self._hole.file.uri, request)
         except Exception as error:
-            self._session.once(explain(error))
+            # What a person can mend is shown; too long a line at the cursor is not such a thing.
+            mendable = isinstance(error, ModelError | EngineError) and not isinstance(error, ContextTooLong)
+            self._session.once(explain(error), show=mendable)
             raise _End("failed", explain(error)) from error
         self._record = self._record.timed(suggestion)
         self._still_there()

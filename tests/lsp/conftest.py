@@ -25,6 +25,11 @@ from lsp.server import Parts, SteerwayServer
 WAIT_S = 30.0
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # pygls 2.1 still asks asyncio what Python 3.14 wants asked of inspect.
+    config.addinivalue_line("filterwarnings", "ignore:.*iscoroutinefunction:DeprecationWarning")
+
+
 class LspError(Exception):
     """The error a request was answered with."""
 

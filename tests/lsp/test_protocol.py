@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.errors import ModelFileMissing
+from engine.errors import ModelFileMissing, RemoteFailed
 from engine.runtime.fake import FakeEngine
 from engine.settings import Settings
 
@@ -298,6 +298,39 @@ async def test_a_model_that_came_since_is_found_without_a_restart(
         await client.ready()
         (item,) = await client.inline(URI, 5, 11)
         assert item["insertText"] == EXPECTED
+
+
+class Failing(FakeEngine):
+    """An engine whose endpoint went away."""
+
+    def suggest(self, request: Any, **options: Any) -> Any:
+        raise RemoteFailed("the endpoint does not answer", hint="is it running?")
+
+
+async def test_a_failing_engine_is_said_once_and_recorded(serve: Any) -> None:
+    async with serve(engine=Failing) as client:
+        await client.initialize()
+        await client.ready()
+        client.open(URI, CODE)
+        for _ in range(3):
+            assert await client.inline(URI, 5, 11) == []
+        shown = [each["params"] for each in client.notifications if each["method"] == "window/showMessage"]
+        assert [each["message"] for each in shown] == [
+            "Steerway: the endpoint does not answer: is it running?"
+        ]
+        status = await client.status()
+        assert status["counts"] == {"failed": 3}
+        assert "is it running?" in status["why"]
+
+
+async def test_a_file_longer_than_the_models_context_is_not_a_popup(serve: Any) -> None:
+    async with serve(engine=lambda: FakeEngine(context_tokens=80)) as client:
+        await client.initialize()
+        await client.ready()
+        client.open(URI, "word " * 500)
+        assert await client.inline(URI, 0, 2500) == []
+        assert (await client.status())["requests"][0]["outcome"] == "failed"
+        assert not [each for each in client.notifications if each["method"] == "window/showMessage"]
 
 
 async def test_loading_shows_progress(serve: Any) -> None:
