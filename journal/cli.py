@@ -1,4 +1,4 @@
-"""The `steerway` command: its own options, and every command the entry-point group `steerway.commands` offers."""
+"""The `steerway` command: its own options, and every command `steerway.commands` offers."""
 
 from __future__ import annotations
 

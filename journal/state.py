@@ -61,16 +61,21 @@ class Run:
     ended: str
 
 
-def open_state(root: Path) -> State:
-    """The state of the workspace at `root`: its `.steerway/state.db`, or the user's state folder."""
-    local = State(root / ".steerway" / "state.db")
-    if not local.in_memory:
-        return local
-    local.close()
+def open_state(root: Path, *, shared: bool = False) -> State:
+    """The state of the workspace at `root`: its `.steerway/state.db`, or the user's state folder.
+
+    `shared` roots (`/`, the home folder, `/tmp`) get no folder of ours.
+    """
+    if not shared:
+        local = State(root / ".steerway" / "state.db")
+        if not local.in_memory:
+            return local
+        local.close()
     name = hashlib.blake2b(str(root).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
     spare = State(folders().state / "workspaces" / f"{root.name or 'root'}-{name}" / "state.db")
     where = "memory, lost at exit" if spare.in_memory else str(spare.folder)
-    spare.problems = (f"{root / '.steerway'} cannot be written, state is kept in {where}",)
+    if not shared or spare.in_memory:
+        spare.problems = (f"{root / '.steerway'} cannot be written, state is kept in {where}",)
     return spare
 
 

@@ -45,7 +45,7 @@ class Workspace:
     @cached_property
     def state(self) -> State:
         """The user's state here, opened on first use."""
-        return open_state(self.root)
+        return open_state(self.root, shared=_is_too_wide(self.root))
 
     @property
     def in_repository(self) -> bool:

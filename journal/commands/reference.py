@@ -10,8 +10,8 @@ from journal.commands.root import root
 
 INTRODUCTION = """# Commands
 
-stdout is data, stderr is narration; `--json` wherever a program may read. Exit codes: 0 fine, 1 a cell failed,
-2 usage or unreadable input, 3 timeout, 4 a kernel died, 5 model or engine, 70 a bug.
+stdout is data, stderr is narration; `--json` wherever a program may read. Exit codes: 0 fine,
+1 a cell failed, 2 usage or unreadable input, 3 timeout, 4 a kernel died, 5 model or engine, 70 a bug.
 
 This page is made from the program's own help: `python -m journal.commands.reference > docs/commands.md`.
 """

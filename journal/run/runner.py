@@ -106,7 +106,7 @@ class Runner:
 
     def _run(self, where: str, call: _Call) -> Result:
         cell = call.cell
-        folder = outputs_folder(self.workspace.root, self.name)
+        folder = outputs_folder(self.workspace.state.folder, self.name)
         prune(folder.parent)
         recorder = Recorder(cell, Spool(folder, cell.key), self._on_event, self._size)
         started = time.monotonic()

@@ -1,7 +1,7 @@
 """Outputs on disk: written while they come, complete, bounded together, outside what is committed.
 
 `<workspace>/.steerway/outputs/<journal>/<cell>.txt` is plain text; a `.ansi` beside it has the colours, if
-there were any. Where the workspace is read-only, the same under the user's state folder.
+there were any. Where the workspace is read-only, the same beside its state in the user's state folder.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -20,31 +21,18 @@ ONE_BYTES = 1 << 28
 _COPY_BYTES = 1 << 20
 
 
-def outputs_folder(root: Path, journal: str) -> Path:
-    """The folder of a journal's outputs, made if need be."""
+def outputs_folder(state: Path, journal: str) -> Path:
+    """The folder of a journal's outputs beside the workspace's state, made if need be."""
     digest = hashlib.blake2b(journal.encode(), digest_size=4).hexdigest()
     name = re.sub(r"[^\w.-]", "_", Path(journal).name.removesuffix(".journal.md"))[:40] + "-" + digest
+    folder = state / "outputs" / name
     try:
-        base = root / ".steerway"
-        folder = base / "outputs" / name
         folder.mkdir(parents=True, exist_ok=True)
-        ignore = base / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")
         if os.access(folder, os.W_OK):
             return folder
     except OSError:
         pass
-    return _user_folder(root, name)
-
-
-def _user_folder(root: Path, name: str) -> Path:
-    from engine.settings import folders
-
-    place = hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()
-    folder = folders().state / "outputs" / place / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return Path(tempfile.mkdtemp(prefix="steerway-outputs-"))
 
 
 class Spool:

@@ -13,6 +13,8 @@ from journal.run.recorder import HeadAndTail, Recorder
 from journal.run.redact import MASK, Redactor, redact
 from journal.run.result import Event, Output
 from journal.run.spool import Spool, outputs_folder, prune
+from journal.state import open_state
+from journal.workspace import Workspace
 
 CELL = Journal.parse(b'```sh {"id":"c1"}\nx\n```\n').cells[0]
 
@@ -58,17 +60,27 @@ def test_the_oldest_outputs_go_first(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
-def test_the_folder_ignores_itself(tmp_path: Path) -> None:
-    folder = outputs_folder(tmp_path, "docs/work.journal.md")
-    assert folder.is_relative_to(tmp_path / ".steerway" / "outputs")
-    assert (tmp_path / ".steerway" / ".gitignore").read_text() == "*\n"
-    assert folder != outputs_folder(tmp_path, "other/work.journal.md")
+def test_outputs_lie_beside_the_state_which_ignores_itself(tmp_path: Path) -> None:
+    with open_state(tmp_path) as state:
+        folder = outputs_folder(state.folder, "docs/work.journal.md")
+        assert folder.is_relative_to(tmp_path / ".steerway" / "outputs")
+        assert (tmp_path / ".steerway" / ".gitignore").read_text().endswith("*\n")
+        assert folder != outputs_folder(state.folder, "other/work.journal.md")
 
 
 def test_a_workspace_that_cannot_be_written(tmp_path: Path, isolated_home: Path) -> None:
     (tmp_path / ".steerway").write_text("a file in the way")
-    folder = outputs_folder(tmp_path, "work.journal.md")
-    assert folder.is_relative_to(isolated_home / "state")
+    with open_state(tmp_path) as state:
+        assert outputs_folder(state.folder, "work.journal.md").is_relative_to(isolated_home / "state")
+
+
+def test_a_folder_of_everybody_gets_no_state_of_ours(tmp_path: Path, isolated_home: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o1777)
+    workspace = Workspace.find(tmp_path / "shared")
+    assert outputs_folder(workspace.state.folder, "work.journal.md").is_relative_to(isolated_home)
+    assert not list((tmp_path / "shared").iterdir())
+    workspace.close()
 
 
 def test_head_and_tail_are_exact() -> None:
