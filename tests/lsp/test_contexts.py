@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ async def test_a_step_set_elsewhere_a_changed_document_and_an_edited_journal_arr
 async def changed_to(client: Any, uri: str, expected: str) -> None:
     """Ask until the context has arrived; the tests' own time limit ends it."""
     while await suggestion(client, uri) != expected:
-        pass
+        await asyncio.sleep(0.05)
 
 
 async def test_without_a_journal_suggestions_work_and_nothing_is_written(editor: Any, tmp_path: Path) -> None:
