@@ -6,8 +6,8 @@ MODEL is a catalogue name or a GGUF (default: the default model). Three ways ove
   bare      `llama_decode` alone on one token after the other, known beforehand: nothing is chosen
   greedy    `llama_decode` and llama.cpp's own greedy sampler, as its simplest example does
   engine    `EngineThread.submit`: healing, sampling, UTF-8, stopping, streaming to a callback
-Prints milliseconds a token, and engine/bare and engine/greedy (target: 1.15), median and spread over rounds, by
-the wall clock and by this process's CPU time, which a busy machine disturbs less. No threshold.
+Prints milliseconds a token, and engine/bare and engine/greedy (target: 1.15), median and spread over rounds,
+by the wall clock and by this process's CPU time, which a busy machine disturbs less. No threshold.
 """
 
 from __future__ import annotations
