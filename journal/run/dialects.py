@@ -19,15 +19,19 @@ unset HISTFILE; set +o history
 __steerway_mark() { builtin printf '\033]133;%s\a' "$1" >"$__steerway_tty"; }
 __steerway_prompt() {
   { local code=$? typed; set +eux; set +o pipefail; } 2>/dev/null
-  # What was typed ahead was meant for the cell: the shell must not take it for commands.
-  while builtin read -t 0 <"$__steerway_tty"; do
-    builtin read -r -t 0.01 typed <"$__steerway_tty" || break
-  done
-  __steerway_mark "D;$code;steerway=${__steerway_run-}"
+  # Once a run: after its mark, what arrives is the next command.
+  if [[ -n ${__steerway_open-} ]]; then
+    # What was typed ahead was meant for the cell: the shell must not take it for commands.
+    while builtin read -t 0 <"$__steerway_tty"; do
+      builtin read -r -t 0.01 typed <"$__steerway_tty" || break
+    done
+    __steerway_open=
+    __steerway_mark "D;$code;steerway=${__steerway_run-}"
+  fi
   return "$code"
 }
 __steerway_begin() {
-  __steerway_run=$1 __steerway_stop= PROMPT_COMMAND=__steerway_prompt PS1= PS2=
+  __steerway_run=$1 __steerway_open=1 __steerway_stop= PROMPT_COMMAND=__steerway_prompt PS1= PS2=
   set -E; trap "$__steerway_err" ERR
   __steerway_mark "C;steerway=$1"
 }
@@ -36,7 +40,7 @@ __steerway_err='{ __steerway_code=$?
   if [[ ${#BASH_SOURCE[@]} -gt 0 && ( $- == *e* || -n ${__steerway_stop-} ) ]]; then
     __steerway_stop=1; set +e; return "$__steerway_code"
   fi; } 2>/dev/null'
-PROMPT_COMMAND=__steerway_prompt
+__steerway_open=1 PROMPT_COMMAND=__steerway_prompt
 """
 
 _ZSH = r"""
@@ -63,9 +67,10 @@ _FISH = r"""
 set -g fish_greeting
 function __steerway_mark; builtin printf '\033]133;%s\a' $argv[1] >$__steerway_tty; end
 function __steerway_begin; set -g __steerway_run $argv[1]; __steerway_mark "C;steerway=$argv[1]"; end
+# fish draws at the end of the output, before the prompt: what is shown ends here.
+function __steerway_end --on-event fish_postexec; __steerway_mark "E;steerway=$__steerway_run"; end
 function fish_prompt
-    set -l code $status
-    __steerway_mark "D;$code;steerway=$__steerway_run"
+    __steerway_mark "D;$status;steerway=$__steerway_run"
 end
 function fish_right_prompt; end
 function fish_title; end

@@ -263,6 +263,8 @@ class _Marks:
     def __init__(self, run: str) -> None:
         self._begin = f"\x1b]133;C;steerway={run}\x07".encode()
         self._end = re.compile(b"\x1b\\]133;D;(\\d*);steerway=" + run.encode() + b"\x07")
+        self._stop = f"\x1b]133;E;steerway={run}\x07".encode()
+        self._stopped = False
         self._held = b""
         self.begun = False
         self.status: int | None = None
@@ -279,8 +281,15 @@ class _Marks:
         end = self._end.search(data) if b"\x1b]133;D;" in data else None
         if end:
             self.status = int(end[1] or 0)
-            return data[: end.start()]
-        return self._hold(data)
+            return self._until_stop(data[: end.start()])
+        return self._until_stop(self._hold(data))
+
+    def _until_stop(self, data: bytes) -> bytes:
+        if self._stopped:
+            return b""
+        body, stop, _ = data.partition(self._stop)
+        self._stopped = bool(stop)
+        return body
 
     def _hold(self, data: bytes) -> bytes:
         start = data.rfind(b"\x1b", max(0, len(data) - 64))
