@@ -21,8 +21,9 @@ class Request:
     `prefix` and `suffix` are the edited file's text before and after the cursor. `documents` come most
     relevant last (nearest the hole). `stop_at` bounds what is suggested: the rest of the line, the
     statement, or the indented block. `max_tokens` and `budget_ms` end the generation; `context_tokens`
-    bounds the prompt (None: what the model's context leaves). `temperature` 0 is greedy. `layout` None
-    is the model's measured default. `version` is the editor's document version, returned untouched.
+    bounds the prompt (None: what the model's context leaves), `document_tokens` the documents in it (None:
+    what the file leaves). `temperature` 0 is greedy. `layout` None is the model's measured default.
+    `version` is the editor's document version, returned untouched.
     """
 
     prefix: str
@@ -34,6 +35,7 @@ class Request:
     max_tokens: int = 64
     budget_ms: float | None = None
     context_tokens: int | None = None
+    document_tokens: int | None = None
     stop_at: StopAt = "statement"
     temperature: float = 0.0
     top_p: float = 0.95

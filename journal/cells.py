@@ -103,7 +103,7 @@ def _conflicted_parts(data: bytes, found: list[conflicts.Region]) -> list[_Part]
     """Cells that both sides agree on, and a conflict cell wherever they do not."""
     sides = []
     for side in ("ours", "theirs"):
-        view = conflicts.view(data, found, side)  # type: ignore[arg-type]
+        view = conflicts.view(data, found, side)
         atoms = [part or block for block in blocks(view.data) for part in [_part(view.data, block)]]
         sides.append({view.span(atom.start, atom.end) for atom in atoms})
     cut = conflicts.spans(found, *sides)

@@ -32,16 +32,17 @@ def counting_request(documents: tuple[Document, ...], settings: Settings) -> Req
         suffix="",
         documents=documents,
         max_tokens=settings.max_tokens,
+        document_tokens=settings.document_tokens,
         layout=settings.layout or None,
     )
 
 
-def counted(plan: Plan, model: str) -> Counted:
-    """The count that a model's plan is."""
+def counted(plan: Plan, model: str, settings: Settings) -> Counted:
+    """The count that a model's plan is; the budget is the documents' own."""
     return Counted(
         tuple(use.tokens for use in plan.documents),
         tuple(use.cut_tokens for use in plan.documents),
-        plan.budget_tokens,
+        min(plan.budget_tokens, settings.document_tokens),
         model,
     )
 
@@ -50,4 +51,5 @@ def estimated(documents: tuple[Document, ...], settings: Settings, reason: objec
     """About how many tokens they are, when no model can say; `reason` says why."""
     tokens = tuple(math.ceil(len(document.text) / CHARACTERS_PER_TOKEN) for document in documents)
     problem = f"tokens are estimated: {reason}" if reason else ""
-    return Counted(tokens, (0,) * len(tokens), settings.context_tokens, settings.model, True, problem)
+    budget = min(settings.context_tokens, settings.document_tokens)
+    return Counted(tokens, (0,) * len(tokens), budget, settings.model, True, problem)

@@ -237,6 +237,7 @@ class _Work:
             repository=root.name if root else "",
             documents=context.documents,
             max_tokens=session.max_tokens,
+            document_tokens=user.document_tokens,
             budget_ms=float(user.budget_ms) or None,
             stop_at=user.stop_at,
             temperature=user.temperature,

@@ -171,7 +171,9 @@ class _Assembly:
         wanted = [len(segment.tokens) for segment in whole]
         line = prefix.rpartition("\n")[2][-budget.MINIMUM_LINE_TOKENS * 16 :]
         minimum = min(len(self._encode(line)), budget.MINIMUM_LINE_TOKENS)
-        share = budget.share(total=room, file=file.tokens, documents=sum(wanted), minimum=minimum)
+        allowed = sum(wanted) if self._request.document_tokens is None else self._request.document_tokens
+        documents = min(sum(wanted), allowed)
+        share = budget.share(total=room, file=file.tokens, documents=documents, minimum=minimum)
         if share.file < file.tokens:
             file = budget.around(prefix, suffix, share.file, self._encode)
         if len(file.prefix.tokens) < minimum or room < 1:

@@ -99,6 +99,7 @@ def as_dict(suggestion: Suggestion) -> dict[str, Any]:
         "stop": suggestion.stop,
         "documents": [
             {"name": d.name, "kind": d.kind, "tokens": d.tokens, "from": d.origin, "cut_tokens": d.cut_tokens}
+            | ({"cut_line": d.cut_line} if d.cut_line is not None else {})
             for d in suggestion.documents
         ],
         "tokens_computed": suggestion.tokens_computed,

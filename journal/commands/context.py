@@ -136,7 +136,7 @@ def _by_engine(documents: tuple[Document, ...], model: str | None, settings: Set
 
     engine = open_engine(model, settings=settings)
     try:
-        return counted(engine.plan(counting_request(documents, settings)), engine.info.model)
+        return counted(engine.plan(counting_request(documents, settings)), engine.info.model, settings)
     finally:
         engine.close()
 

@@ -73,7 +73,7 @@ class Meter:
         try:
             thread = self._engine()
             plan = thread.plan(counting_request(taken.documents, settings)).result()
-            return counted(plan, thread.info().model)
+            return counted(plan, thread.info().model, settings)
         except SteerwayError as error:
             self._failed = str(error)
             return estimated(taken.documents, settings, error)

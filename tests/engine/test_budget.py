@@ -179,3 +179,11 @@ def test_allotments_serve_the_last_first(wanted: list[int], room: int) -> None:
     assert all(part <= want for part, want in zip(given_tokens, wanted, strict=True))
     short = [i for i, (part, want) in enumerate(zip(given_tokens, wanted, strict=True)) if part < want]
     assert all(given_tokens[i] == 0 for i in range(max(short))) if short else True
+
+
+def test_documents_get_no_more_than_their_own_budget() -> None:
+    long = Document("docs/long.md", "\n".join(f"line {n} of the page" for n in range(200)))
+    request = Request(prefix="x = ", suffix="\n", path="a.py", documents=(long,), document_tokens=100)
+    plan = assemble(request, TOKENIZER, QWEN, context_tokens=4096).plan
+    assert 50 < plan.documents[0].tokens <= 100
+    assert plan.documents[0].cut_tokens > 0
