@@ -55,7 +55,6 @@ class Kernel:
         self._channels: Channels | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._interrupts = 0
-        self._remarked = False
 
     @property
     def alive(self) -> bool:
@@ -150,9 +149,6 @@ class Kernel:
         on_bytes: OnBytes,
         on_picture: OnPicture | None,
     ) -> Ending:
-        if self.choice.remark and not self._remarked:
-            self._remarked = True
-            on_bytes(f"[{self.choice.remark}]\n".encode())
         if self.choice.language == "python":
             self._execute(preamble, None, lambda data: None, None, silent=True)
         return self._execute(text, timeout, on_bytes, on_picture)

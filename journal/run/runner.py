@@ -61,6 +61,7 @@ class Runner:
         self._busy: Shell | Kernel | None = None
         self._running = False
         self._stopping = False
+        self._remarked: set[str] = set()
 
     def __enter__(self) -> Runner:
         return self
@@ -157,6 +158,7 @@ class Runner:
 
     def _in_kernel(self, call: _Call, recorder: Recorder, pictures: _Pictures) -> tuple[Ending, str]:
         kernel = self.backends.kernel(call.cell.kind)
+        self._remark(call.cell, kernel.choice.remark)
         self._busy = kernel
         if self._stopping:
             return Ending(130, interrupted=True), ""
@@ -169,6 +171,11 @@ class Runner:
             on_picture=pictures.save,
         )
         return ending, kernel.notice(ending)
+
+    def _remark(self, cell: Cell, text: str) -> None:
+        if text and text not in self._remarked:
+            self._remarked.add(text)
+            self._on_event(Notice(cell, text))
 
     def variables(self, cell: Cell, journal: Journal | None) -> dict[str, str]:
         """What every cell finds in its environment."""
