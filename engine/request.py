@@ -22,8 +22,9 @@ class Request:
     relevant last (nearest the hole). `stop_at` bounds what is suggested: the rest of the line, the
     statement, or the indented block. `max_tokens` and `budget_ms` end the generation; `context_tokens`
     bounds the prompt (None: what the model's context leaves), `document_tokens` the documents in it (None:
-    what the file leaves). `temperature` 0 is greedy. `layout` None is the model's measured default.
-    `version` is the editor's document version, returned untouched.
+    what the file leaves), `file_tokens` the lines around the cursor (None: what fits). `temperature` 0 is
+    greedy. `layout` None is the model's measured default. `version` is the editor's document version,
+    returned untouched.
     """
 
     prefix: str
@@ -36,6 +37,7 @@ class Request:
     budget_ms: float | None = None
     context_tokens: int | None = None
     document_tokens: int | None = None
+    file_tokens: int | None = None
     stop_at: StopAt = "statement"
     temperature: float = 0.0
     top_p: float = 0.95

@@ -82,6 +82,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ge=0, le=1_048_576, description="How much of it the step's documents get.", extra=_unit("tokens")
         ),
     ] = 2048
+    file_tokens: Annotated[
+        int,
+        Meta(
+            ge=64,
+            le=1_048_576,
+            description="How much of it the edited file's lines around the cursor get.",
+            extra=_unit("tokens"),
+        ),
+    ] = 512
     max_tokens: Annotated[
         int, Meta(ge=1, le=8192, description="Longest suggestion.", extra=_unit("tokens"))
     ] = 64

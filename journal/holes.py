@@ -51,6 +51,7 @@ class Hole:
             documents=tuple(d for d in documents if d.name != shown),
             max_tokens=settings.max_tokens,
             document_tokens=settings.document_tokens,
+            file_tokens=settings.file_tokens,
             budget_ms=settings.budget_ms or None,
             stop_at=settings.stop_at,
             temperature=settings.temperature,

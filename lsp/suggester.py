@@ -238,6 +238,7 @@ class _Work:
             documents=context.documents,
             max_tokens=session.max_tokens,
             document_tokens=user.document_tokens,
+            file_tokens=user.file_tokens,
             budget_ms=float(user.budget_ms) or None,
             stop_at=user.stop_at,
             temperature=user.temperature,

@@ -167,7 +167,8 @@ class _Assembly:
         self, room: int, rendered: list[Rendered], whole: list[Segment]
     ) -> tuple[budget.Window, budget.Window, list[Segment]]:
         prefix, suffix = self._request.prefix, self._layout.suffix
-        file = budget.around(prefix, suffix, room, self._encode)
+        most = room if self._request.file_tokens is None else min(room, self._request.file_tokens)
+        file = budget.around(prefix, suffix, most, self._encode)
         wanted = [len(segment.tokens) for segment in whole]
         line = prefix.rpartition("\n")[2][-budget.MINIMUM_LINE_TOKENS * 16 :]
         minimum = min(len(self._encode(line)), budget.MINIMUM_LINE_TOKENS)

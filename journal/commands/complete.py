@@ -104,6 +104,7 @@ def as_dict(suggestion: Suggestion) -> dict[str, Any]:
         ],
         "tokens_computed": suggestion.tokens_computed,
         "tokens_reused": suggestion.tokens_reused,
+        "tokens_moved": suggestion.tokens_moved,
         "tokens_generated": suggestion.tokens_generated,
         "first_token_ms": round(suggestion.first_token_ms, 1),
         "total_ms": round(suggestion.total_ms, 1),

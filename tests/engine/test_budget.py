@@ -187,3 +187,11 @@ def test_documents_get_no_more_than_their_own_budget() -> None:
     plan = assemble(request, TOKENIZER, QWEN, context_tokens=4096).plan
     assert 50 < plan.documents[0].tokens <= 100
     assert plan.documents[0].cut_tokens > 0
+
+
+def test_the_edited_file_gets_no_more_than_its_own_budget() -> None:
+    """A first request in a long file must not cost the whole context."""
+    request = Request(prefix=lines(500) + "x = ", suffix="\n" + lines(500), path="a.py", file_tokens=128)
+    plan = assemble(request, TOKENIZER, QWEN, context_tokens=4096).plan
+    assert 64 < plan.file_tokens <= 128
+    assert plan.file_cut_lines > 800
