@@ -87,6 +87,8 @@ class Person:
                     self.process.read(65536)
             except EOFError:
                 break
+        while self.process.isalive() and time.monotonic() < deadline:
+            time.sleep(0.05)
         assert not self.process.isalive(), "it does not end"
         return int(self.process.exitstatus if self.process.exitstatus is not None else -1)
 
@@ -258,6 +260,9 @@ def test_it_works_on_a_dumb_terminal(folder: Path) -> None:
     person.sees("sh>")
     person.types("echo plain $((1 + 1))\r")
     person.sees("plain 2\r\n")
+    person.sees("sh>")
+    # There the prompt is printed before the terminal is made ready for single keys.
+    time.sleep(0.5)
     assert person.leaves() == 0
 
 
