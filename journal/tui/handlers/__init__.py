@@ -1,0 +1,1 @@
+"""What actions do, by topic; the screen is all of them together."""

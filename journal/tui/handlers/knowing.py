@@ -1,0 +1,129 @@
+"""Finding out what is known about cells: standings, references, the context and its tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from journal.context import reference_paths
+from journal.document import Cell, Journal
+from journal.references import Resolved
+from journal.session.meter import Reading, look_up
+from journal.session.output import Lines
+from journal.session.standing import Standing, past_outputs, standings
+from journal.tui.handlers.base import Base
+from journal.watch import Watcher
+
+DELAY_SECONDS = 0.15
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found out about one version of the document."""
+
+    journal: Journal
+    standing: dict[str, Standing]
+    past: dict[str, Lines]
+    resolved: dict[str, Resolved]
+    reading: Reading
+
+
+class Knowing(Base):
+    """One search at a time; what changed meanwhile makes for another."""
+
+    _searching = False
+    _again = False
+    _waiting = False
+    _counting = False
+    _watcher: Watcher | None = None
+
+    def look_again(self) -> None:
+        if not self._waiting:
+            self._waiting = True
+            self.set_timer(DELAY_SECONDS, self._search)
+
+    def _search(self) -> None:
+        self._waiting = False
+        if self._searching:
+            self._again = True
+            return
+        self._searching = True
+        journal, step = self.session.journal, self.session.step
+        wanted = set(self.facts.past) | set(self.execution.runs)
+
+        def work() -> Found:
+            return self._find(journal, step, wanted)
+
+        def done(found: Found) -> None:
+            self._searching = False
+            self._know(found)
+            if self._again:
+                self._again = False
+                self.look_again()
+
+        self.background("facts", work, done)
+
+    def _find(self, journal: Journal, step: Cell | None, known: set[str]) -> Found:
+        standing = standings(journal, self.execution.runner)
+        past = past_outputs((key, one) for key, one in standing.items() if key not in known)
+        resolved = look_up(self.session, journal)
+        reading = self.meter.estimate(self.meter.read(journal, step))
+        return Found(journal, standing, past, resolved, reading)
+
+    def _know(self, found: Found) -> None:
+        self.facts.standing = found.standing
+        self.facts.past.update(found.past)
+        self.facts.resolved = found.resolved
+        before = self.facts.reading
+        if before is None or before.count.estimated or before.taken.digest != found.reading.taken.digest:
+            self._show_reading(found.reading)
+            self._count(found.reading)
+        else:
+            self._show_reading(Reading(found.reading.taken, before.count))
+        self.cells.changed()
+        self.show_steps()
+        if found.journal is self.session.journal:
+            self.watch_files()
+
+    def _count(self, reading: Reading) -> None:
+        """Let the model count, where the panel is there to show it: loading one takes a second."""
+        if self._counting or not self.query_one("#context").display:
+            return
+        self._counting = True
+
+        def done(counted: Reading) -> None:
+            self._counting = False
+            now = self.facts.reading
+            if now is not None and now.taken.digest == counted.taken.digest:
+                self._show_reading(counted)
+                self.cells.changed()
+            elif now is not None:
+                self._count(now)
+
+        self.background("count", lambda: self.meter.count(reading.taken), done)
+
+    def _show_reading(self, reading: Reading) -> None:
+        self.facts.reading = reading
+        self.facts.tokens = {
+            entry.cell: tokens
+            for entry, tokens, _ in reading.rows
+            if entry.document.kind not in ("note", "summary")
+        }
+        self.show_context()
+
+    def watch_files(self) -> None:
+        """Watch the journal and every file its references may read."""
+        journal, path, workspace = self.session.journal, self.session.path, self.session.workspace
+
+        def work() -> None:
+            if self._watcher is None:
+                self._watcher = Watcher(self.files_changed)
+            self._watcher.watch(
+                {path, path.resolve(), *reference_paths(journal, path=path, workspace=workspace)}
+            )
+
+        self.background("watch", work)
+
+    def stop_watching(self) -> None:
+        """Blocks until a running callback has returned."""
+        if self._watcher is not None:
+            self._watcher.close()
