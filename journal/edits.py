@@ -13,7 +13,7 @@ from journal import compose, front, ids, metadata
 from journal.cells import RESERVED_KINDS, Cell
 from journal.errors import IdTaken, MetadataUnreadable, TextWouldSplit
 from journal.lines import newline_of, replace_lines
-from journal.scan import BOM
+from journal.scan import BOM, TO_LINE_END
 
 if TYPE_CHECKING:
     from journal.document import Journal
@@ -230,7 +230,8 @@ def _whole_lines(raw: bytes, newline: bytes) -> bytes:
     """`raw` without blank lines around it, ending in a newline."""
     start = len(raw) - len(raw.lstrip(_BLANK))
     line_start = max(raw.rfind(b"\n", 0, start), raw.rfind(b"\r", 0, start)) + 1
-    return raw[line_start:].rstrip(_BLANK) + newline
+    line_end = TO_LINE_END.match(raw, len(raw.rstrip(_BLANK)))  # the last line keeps its trailing blanks
+    return raw[line_start : line_end.end() if line_end else len(raw)] + newline
 
 
 def _respan(
