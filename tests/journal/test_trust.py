@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from ptyprocess import PtyProcess
 
 from journal.document import Journal
 from journal.errors import NotTrusted
@@ -110,3 +113,24 @@ def test_headless_without_trust_is_one_line_and_exit_code_2(tmp_path: Path, isol
     assert not (tmp_path / "ran").exists()
     assert run(tmp_path, "a.journal.md", "--trust").returncode == 0
     assert run(tmp_path, "a.journal.md").returncode == 0
+
+
+def test_a_person_is_asked_and_sees_what_destroys(tmp_path: Path, isolated_home: Path) -> None:
+    (tmp_path / "a.journal.md").write_text('```sh {"name":"wipe"}\nrm -rf nothing-here\necho "do""ne"\n```\n')
+    command = [sys.executable, "-c", "from journal.cli import main; main()", "run", "a.journal.md"]
+    for answer, expected in (("n", "has not been agreed to"), ("y", "done")):
+        process = PtyProcess.spawn(command, cwd=str(tmp_path), dimensions=(30, 100))
+        seen, answered, deadline = "", False, time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if not select.select([process.fd], [], [], 0.2)[0]:
+                continue
+            try:
+                seen += process.read().decode("utf-8", "replace")
+            except EOFError:
+                break
+            if "[y/N]" in seen and not answered:
+                process.write(f"{answer}\r".encode())
+                answered = True
+        process.close(force=True)
+        assert "! wipe: rm -rf nothing-here  (removes files)" in seen
+        assert expected in seen
