@@ -47,9 +47,14 @@ def counted(plan: Plan, model: str, settings: Settings) -> Counted:
     )
 
 
+def about_tokens(text: str) -> int:
+    """About how many tokens a text is."""
+    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+
+
 def estimated(documents: tuple[Document, ...], settings: Settings, reason: object = "") -> Counted:
     """About how many tokens they are, when no model can say; `reason` says why."""
-    tokens = tuple(math.ceil(len(document.text) / CHARACTERS_PER_TOKEN) for document in documents)
+    tokens = tuple(about_tokens(document.text) for document in documents)
     problem = f"tokens are estimated: {reason}" if reason else ""
     budget = min(settings.context_tokens, settings.document_tokens)
     return Counted(tokens, (0,) * len(tokens), budget, settings.model, True, problem)

@@ -21,6 +21,7 @@ class SteerwayApp(App[None]):
     """Opens one journal. `still` turns off everything that moves by itself, for pictures and tests."""
 
     TITLE = "Steerway"
+    CSS_PATH = "styles/journal.tcss"
     ENABLE_COMMAND_PALETTE = True
 
     def __init__(

@@ -23,7 +23,7 @@ class Facts:
     standing: Mapping[str, Standing] = field(default_factory=dict)
     past: dict[str, Lines] = field(default_factory=dict)
     resolved: Mapping[str, Resolved] = field(default_factory=dict)
-    tokens: Mapping[str, int] = field(default_factory=dict)
+    tokens: Mapping[str, str] = field(default_factory=dict)
     reading: Reading | None = None
     unfolded: set[str] = field(default_factory=set)
     editing: tuple[str, int] | None = None
@@ -43,7 +43,7 @@ class Facts:
             standing=self.standing.get(key),
             past=self.past.get(key),
             resolved=self.resolved.get(key),
-            tokens=self.tokens.get(key),
+            tokens=self.tokens.get(key, ""),
             problems=self.problems(cell, journal),
             current=current,
             unfolded=key in self.unfolded,

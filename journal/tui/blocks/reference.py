@@ -44,6 +44,4 @@ def _state(view: View, palette: Palette) -> Text:
 
 
 def _cost(view: View, palette: Palette) -> Text:
-    if view.tokens is None:
-        return Text("")
-    return Text(f"{view.tokens:,} tokens", style=palette.muted)
+    return Text(view.tokens, style=palette.muted)

@@ -17,7 +17,7 @@ class View:
 
     `title` is the journal's (for the front matter), `sides` a conflict's. `run` is the cell's run of this
     session, `standing` the last recorded one and `past` what that printed; `resolved` is where a reference
-    leads to and `tokens` what it costs (None: not counted); `edit_rows` is how many rows its editor takes
+    leads to and `tokens` what it costs; `edit_rows` is how many rows its editor takes
     (0: it is not being edited); `seconds` how long it has been running.
     """
 
@@ -30,7 +30,7 @@ class View:
     standing: Standing | None = None
     past: Lines | None = None
     resolved: Resolved | None = None
-    tokens: int | None = None
+    tokens: str = ""
     problems: tuple[Problem, ...] = ()
     current: bool = False
     unfolded: bool = False

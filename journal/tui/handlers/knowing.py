@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from journal.context import reference_paths
+from journal.counting import about_tokens
 from journal.document import Cell, Journal
 from journal.references import Resolved
 from journal.session.meter import Reading, look_up
@@ -35,6 +38,7 @@ class Knowing(Base):
     _waiting = False
     _counting = False
     _watcher: Watcher | None = None
+    _elsewhere: Mapping[str, str] = MappingProxyType({})
 
     def look_again(self) -> None:
         if not self._waiting:
@@ -73,6 +77,11 @@ class Knowing(Base):
         self.facts.standing = found.standing
         self.facts.past.update(found.past)
         self.facts.resolved = found.resolved
+        self._elsewhere = {
+            key: f"~{about_tokens(one.document.text):,} tokens"
+            for key, one in found.resolved.items()
+            if one.document is not None
+        }
         before = self.facts.reading
         if before is None or before.count.estimated or before.taken.digest != found.reading.taken.digest:
             self._show_reading(found.reading)
@@ -103,11 +112,12 @@ class Knowing(Base):
 
     def _show_reading(self, reading: Reading) -> None:
         self.facts.reading = reading
-        self.facts.tokens = {
-            entry.cell: tokens
+        counted = {
+            entry.cell: f"{'~' if reading.count.estimated else ''}{tokens:,} tokens"
             for entry, tokens, _ in reading.rows
             if entry.document.kind not in ("note", "summary")
         }
+        self.facts.tokens = {**self._elsewhere, **counted}
         self.show_context()
 
     def watch_files(self) -> None:

@@ -42,7 +42,6 @@ EMPTY = (
 class JournalScreen(Running, Editing, Filing, Moving, Knowing):
     """One journal. Widgets draw; topics act; what blocks is on a thread."""
 
-    CSS_PATH = "../styles/journal.tcss"
     BINDINGS = bindings("journal")
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-narrow"),

@@ -73,8 +73,10 @@ class Rows(ScrollView):
 def strip_of(row: Row, width: int, ground: Style, gutter: int, mark: Segment | None) -> Strip:
     """A row as a strip exactly `width` wide."""
     behind = Style(bgcolor=row.fill) if row.fill else ground
+    # Rich leaves the base style out where a text has no spans.
+    base = behind + console.get_style(row.text.style)
     segments = [
-        Segment(segment.text, behind + segment.style if segment.style else behind)
+        Segment(segment.text, base + segment.style if segment.style else base)
         for segment in row.text.render(console)
         if segment.text
     ]
