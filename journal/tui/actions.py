@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from textual.binding import Binding, BindingType
@@ -36,6 +35,7 @@ class Action:
 _NAMES = {
     "enter": "Enter", "escape": "Esc", "tab": "Tab", "shift+tab": "Shift+Tab", "space": "Space",
     "up": "↑", "down": "↓", "home": "Home", "end": "End", "pageup": "PgUp", "pagedown": "PgDn",
+    "delete": "Del", "f1": "F1", "f4": "F4",
     "question_mark": "?", "exclamation_mark": "!", "left_square_bracket": "[", "slash": "/",
     "right_square_bracket": "]", "alt+up": "Alt+↑", "alt+down": "Alt+↓",
 }  # fmt: skip
@@ -99,7 +99,7 @@ ACTIONS: tuple[Action, ...] = (
     _a("file.save-as", "journal", "S", "File", "save under another name"),
     _a("file.reload", "journal", "ctrl+r", "File", "read the file again"),
     _a("file.problems", "journal", "exclamation_mark", "File", "show what is wrong with the journal"),
-    _a("file.quit", "journal", "q ctrl+q", "File", "quit"),
+    _a("file.quit", "journal", "q ctrl+q", "File", "quit", "quit"),
     _a("view.help", "journal", "question_mark f1", "View", "show all keys", "help"),
     _a("view.palette", "journal", "ctrl+p", "View", "search all actions", "actions", palette=False),
     _a("view.context", "journal", "c", "View", "show or hide the context", "context"),
@@ -130,14 +130,10 @@ def bindings(target: Target) -> list[BindingType]:
     ]
 
 
-def by_target(*targets: Target) -> Iterable[Action]:
-    """The actions of these targets, in the table's order."""
-    return (action for action in ACTIONS if action.target in targets)
+BY_ID = {action.id: action for action in ACTIONS}
 
-
-def with_keys(actions: Iterable[Action], keymap: Mapping[str, str]) -> tuple[Action, ...]:
-    """The actions with the keys that a person chose (`id` -> `"key,key"`)."""
-    return tuple(
-        replace(action, keys=tuple(keymap[action.id].split(","))) if action.id in keymap else action
-        for action in actions
-    )
+BAR = (
+    "run.cell", "edit.cell", "edit.add", "file.save", "edit.undo", "step.current", "view.help", "file.quit",
+    "run.step", "move.find", "view.context", "view.palette",
+)  # fmt: skip
+"""What the key bar shows, as far as there is room."""

@@ -27,7 +27,9 @@ def output_rows(lines: Lines, width: int, palette: Palette, *, unfolded: bool) -
             head.pop()
     rows = _rows(head, width, palette)
     if extract.hidden:
-        rows.append(_barred(Text(f"⋯ {extract.hidden:,} more lines   o shows all", style=palette.muted), palette))
+        rows.append(
+            _barred(Text(f"⋯ {extract.hidden:,} more lines   o shows all", style=palette.muted), palette)
+        )
         rows += _rows(tail, width, palette)
     return rows
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from journal.tui.blocks.row import Row, clean, folded, spread, wrapped
+from journal.tui.blocks.row import Row, clean, folded, joined, spread, wrapped
 
 if TYPE_CHECKING:
     from journal.tui.blocks.view import View
@@ -32,10 +32,10 @@ def step_rows(view: View, width: int, palette: Palette) -> list[Row]:
     state = state_of(view.cell.meta.get("state", "todo"))
     right = Text(f" {state}", style=state_style(state, palette))
     if view.current:
-        right = Text(" ▶ current ", style=f"bold {palette.accent}").append_text(right)
-    mark = Text(f"{STATE_MARKS[state]} ", style=state_style(state, palette))
+        right = joined(Text(" ▶ current ", style=f"bold {palette.accent}"), right)
     title = clean(view.cell.title) or "a step without a title"
-    left = mark.append(title, style=f"bold {palette.primary if state != 'dropped' else palette.muted}")
+    left = Text().append(f"{STATE_MARKS[state]} ", style=state_style(state, palette))
+    left.append(title, style=f"bold {palette.primary if state != 'dropped' else palette.muted}")
     room = width - left.cell_len - right.cell_len - 1
     if room > 2:
         left.append(" " + "─" * (room - 1), style=palette.faint)

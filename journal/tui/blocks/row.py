@@ -28,6 +28,14 @@ def clean(text: str) -> str:
     return _CONTROL.sub("\u00b7", text.expandtabs(TAB_WIDTH))
 
 
+def joined(*parts: Text) -> Text:
+    """The parts in one line, each in its own style: a first part's base style would be everybody's."""
+    line = Text(no_wrap=True, end="")
+    for part in parts:
+        line.append_text(part)
+    return line
+
+
 def wrapped(text: Text, width: int) -> list[Text]:
     """The text in lines no wider than `width`, broken between words where it can be."""
     if not text.plain:
@@ -59,7 +67,7 @@ def _cuts(plain: str, width: int) -> Iterator[int]:
 def spread(left: Text, right: Text, width: int) -> Text:
     """`left` at the left and `right` at the right; `left` gives way when there is no room for both."""
     room = width - right.cell_len - 1
-    line = left.copy()
+    line = joined(left)
     if line.cell_len > room:
         line.truncate(max(1, room), overflow="ellipsis")
     line.append(" " * max(1, width - line.cell_len - right.cell_len))

@@ -36,7 +36,7 @@ class Choices(Rows, can_focus=True):
     def build(self, width: int) -> list[Row]:
         rows = []
         for index, answer in enumerate(self.answers):
-            text = Text(f" {answer.key:<3}", style=f"bold {self.palette.accent}")
+            text = Text().append(f" {answer.key:<3}", style=f"bold {self.palette.accent}")
             text.append(answer.text, style=self.palette.text)
             rows.append(Row(text, self.palette.panel if index == self.selected else ""))
         return rows

@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 
 from journal.tui.actions import ACTIONS, GROUPS, Action
-from journal.tui.blocks.row import Row, wrapped
+from journal.tui.blocks.row import Row, joined, wrapped
 from journal.tui.theme import Palette
 from journal.tui.widgets.rows import Rows
 
@@ -70,7 +70,7 @@ def help_rows(width: int, palette: Palette) -> list[Row]:
 def _beside(left: list[Row], right: list[Row], width: int) -> list[Row]:
     rows = []
     for index in range(max(len(left), len(right))):
-        line = left[index].text.copy() if index < len(left) else Text()
+        line = joined(left[index].text) if index < len(left) else Text()
         line.append(" " * max(0, width - line.cell_len))
         rows.append(Row(line.append_text(right[index].text) if index < len(right) else line))
     return rows
@@ -87,5 +87,5 @@ def _group(group: str, palette: Palette, width: int) -> list[Row]:
 def _action(action: Action, palette: Palette, width: int) -> list[Row]:
     keys = 14
     lines = wrapped(Text(action.description, style=palette.text), max(10, width - keys))
-    first = Text(f"{action.shown_keys:<{keys - 1}} ", style=palette.accent).append_text(lines[0])
+    first = joined(Text(f"{action.shown_keys:<{keys - 1}} ", style=palette.accent), lines[0])
     return [Row(first), *(Row(Text(" " * keys).append_text(line)) for line in lines[1:])]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from journal.tui.actions import ACTIONS, Target, key_name
-from journal.tui.blocks.row import Row, clean, spread
+from journal.tui.actions import ACTIONS, BAR, BY_ID, Target, key_name
+from journal.tui.blocks.row import Row, clean, joined, spread
 from journal.tui.widgets.rows import Rows
 
 
@@ -24,10 +24,11 @@ class TitleBar(Rows):
 
     def build(self, width: int) -> list[Row]:
         title, where, file, state = map(clean, self.shown)
-        left = Text(title, style=f"bold {self.palette.text}").append(f"   {where}", style=self.palette.accent)
+        left = Text().append(title, style=f"bold {self.palette.text}")
+        left.append(f"   {where}", style=self.palette.accent)
         right = Text(file, style=self.palette.muted)
         if state:
-            right = Text(f"● {state}  ", style=self.palette.accent).append_text(right)
+            right = joined(Text(f"● {state}  ", style=self.palette.accent), right)
         return [Row(spread(left, right, width - 1))]
 
 
@@ -66,11 +67,12 @@ class KeyBar(Rows):
             self.rebuild()
 
     def build(self, width: int) -> list[Row]:
-        wanted: tuple[Target, ...] = ("editor",) if self.target == "editor" else ("journal",)
-        shown = [action for action in ACTIONS if action.target in wanted and action.short]
+        shown = [action for action in ACTIONS if action.target == "editor"]
+        if self.target != "editor":
+            shown = [BY_ID[id] for id in BAR]
         line = Text()
         for action in shown:
-            piece = Text(f"{key_name(action.keys[0])} ", style=f"bold {self.palette.accent}")
+            piece = Text().append(f"{key_name(action.keys[0])} ", style=f"bold {self.palette.accent}")
             piece.append(f"{action.short}   ", style=self.palette.muted)
             if line.cell_len + piece.cell_len > width + 2:
                 break

@@ -284,7 +284,9 @@ class Cells(Rows, can_focus=True):
     def _mark(self, index: int) -> Segment | None:
         if index != self.selected:
             return None
-        colour = self.palette.accent if self.has_focus else self.palette.faint
+        focused = self.screen.focused
+        lit = focused is self or (focused is not None and focused.id == "editor")
+        colour = self.palette.accent if lit else self.palette.faint
         return Segment(" ▌ ", Style(color=colour))
 
     def _render_placeholder(self, y: int, ground: Style) -> Strip:

@@ -63,7 +63,7 @@ class Context(Rows, can_focus=True):
         name = Text(clean(document.name), style=self.palette.text)
         if name.cell_len > width - 8:
             name = Text("…" + name.plain[-(width - 9) :], style=self.palette.text)
-        kind = Text(f"  {document.kind}", style=self.palette.muted)
+        kind = Text().append(f"  {document.kind}", style=self.palette.muted)
         if drift:
             style = self.palette.success if drift == "✓" else self.palette.warning
             kind.append(f"  {drift}", style=style)

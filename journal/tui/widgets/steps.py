@@ -73,7 +73,7 @@ class Steps(Rows, can_focus=True):
         muted = self.palette.muted
         done = sum(line.state == "done" for line in self.lines)
         count = f"  {done}/{len(self.lines)}" if self.lines else ""
-        rows = [Row(Text("Steps", style=f"bold {muted}").append(count, style=muted)), Row(Text())]
+        rows = [Row(Text().append("Steps", style=f"bold {muted}").append(count, style=muted)), Row(Text())]
         rows += [self._row(line, index, width - 1) for index, line in enumerate(self.lines)]
         if not self.lines:
             rows.append(Row(Text("none yet: a, then h", style=muted)))
@@ -81,7 +81,7 @@ class Steps(Rows, can_focus=True):
 
     def _row(self, line: StepLine, index: int, width: int) -> Row:
         state = state_of(line.state)
-        text = Text(f"{STATE_MARKS[state]} ", style=state_style(state, self.palette))
+        text = Text().append(f"{STATE_MARKS[state]} ", style=state_style(state, self.palette))
         weight = "bold " if line.current else ""
         colour = self.palette.text if state in ("todo", "doing") else self.palette.muted
         strike = "strike " if state == "dropped" else ""
