@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from journal.workspace import Workspace
 
 
-@dataclass
+@dataclass(eq=False)
 class CellRun:
     """How a cell's last run is doing. `started` is `time.monotonic()`, `text` what was run."""
 

@@ -67,16 +67,14 @@ class Lines:
         """At most `most` lines: all of them, or some of the head and more of the tail."""
         with self._lock:
             last = (self._open + self._tail).split("\n") if self._open or self._tail else []
-            lines = [*self._head, *self._rest] if not self._dropped else []
-            total = len(self._head) + self._dropped + len(self._rest) + len(last)
-            if lines or not self._dropped:
-                lines += last
-                if len(lines) <= most:
-                    return Extract(tuple(lines), 0, ())
-            first = min(len(self._head), max(1, most // 4))
-            behind = [*self._rest[-most:], *last] if self._rest else [*self._head[first:], *last]
-            end = behind[-(most - first) :]
-            return Extract(tuple(self._head[:first]), total - first - len(end), tuple(end))
+            end = [*self._rest, *last]
+            total = len(self._head) + self._dropped + len(end)
+            if total <= most and not self._dropped:
+                return Extract((*self._head, *end), 0, ())
+            behind = end if self._dropped else [*self._head, *end]
+            first = self._head[: max(1, most // 4)]
+            tail = behind[max(0, len(behind) - most + len(first)) :]
+            return Extract(tuple(first), total - len(first) - len(tail), tuple(tail))
 
     def text(self) -> str:
         """All that is kept."""

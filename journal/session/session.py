@@ -52,6 +52,7 @@ class Session:
         self.draft: Draft | None = None
         self.step_key: str | None = None
         self.gone = False
+        self._trusted: bool | None = None
         self._disk = threading.Lock()
 
     @property
@@ -215,6 +216,8 @@ class Session:
             self.gone = False
         if not self.unsaved:
             self.autosave.clear()
+        if self._trusted:
+            self.may_run()
         return Saved(self.path, changed)
 
     def save_as(self, path: Path) -> Saved:
@@ -257,7 +260,7 @@ class Session:
         now = outside
         if outside.ours.data != self.journal.data:
             now = compare(self.journal, outside.base, outside.theirs) or outside
-        self.stamp, self.gone = outside.theirs, False
+        self.stamp, self.gone, self._trusted = outside.theirs, False, None
         self._apply(now.journal, "")
         self._changed()
 
@@ -266,7 +269,7 @@ class Session:
         journal, stamp = files.read(self.path)
         if self.unsaved:
             recovery.keep(self.path, recoverable(self.journal, self.draft))
-        self.draft = None
+        self.draft, self._trusted = None, None
         self.stamp, self.gone = stamp, False
         self._apply(journal, "")
         self._changed()
@@ -294,6 +297,25 @@ class Session:
         """Remove recovery copies. Blocks."""
         for copy in copies:
             copy.unlink(missing_ok=True)
+
+    # -- whether its code may run
+
+    def may_run(self) -> bool:
+        """Whether the user has agreed to the code, or wrote what is new in it here. Blocks."""
+        from journal.run.trust import Trust
+
+        trust = Trust()
+        if self._trusted is None:
+            self._trusted = trust.knows(Journal.parse(self.stamp.data))
+        if self._trusted or trust.knows(self.journal):
+            self._trusted = True
+            trust.remember(self.journal)
+        return self._trusted
+
+    def agree(self) -> None:
+        """The user agrees to the code. Blocks."""
+        self._trusted = True
+        self.may_run()
 
     # -- where the user is
 
