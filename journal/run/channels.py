@@ -43,6 +43,8 @@ class Channels:
     def _connect(self, kind: int, info: dict[str, Any], port: str) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
         socket.linger = 0
+        # A question to a stdin socket that is not connected yet is lost: try again at once, not after 100 ms.
+        socket.setsockopt(zmq.RECONNECT_IVL, 5)
         socket.setsockopt(zmq.IDENTITY, self._session.bsession)
         socket.connect(f"ipc://{info['ip']}-{info[port]}")
         return socket

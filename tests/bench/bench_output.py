@@ -52,7 +52,7 @@ def raw_rate(path: Path) -> float:
 
 
 def cell_rate(path: Path, folder: Path) -> tuple[float, float, bool, float]:
-    """MB/s of a cell that prints the file, MB a second of our own CPU, whether the tail is exact, added MB."""
+    """MB/s of a cell that prints the file, MB per second of our CPU, whether the tail is exact, added MB."""
     size = path.stat().st_size
     journal = Journal.parse(f'```sh {{"id":"cat1"}}\ncat {path}\n```\n'.encode())
     last: list[str] = []
