@@ -187,7 +187,7 @@ def _notes(journal: Journal, path: Path, step: Cell | None, cells: tuple[Cell, .
 
 
 def _document(name: str, text: str, kind: DocumentKind, origin: str) -> Document:
-    from journal.resolvers.secrets import without_secrets
+    from engine.privacy.strings import without_secrets
 
     clean = without_secrets(text)[0].strip() + "\n"
     version = hashlib.sha256(clean.encode("utf-8", "replace")).hexdigest()[:12]

@@ -8,6 +8,7 @@ from pathlib import Path
 from engine.documents import Document
 from engine.errors import UsageError
 from engine.grammars import language_of
+from engine.privacy.strings import around
 from engine.request import Request
 from engine.settings import Settings
 
@@ -40,13 +41,18 @@ class Hole:
         return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
     def request(self, *, root: Path, documents: tuple[Document, ...], settings: Settings) -> Request:
-        """The request that fills this hole. The edited file itself is left out of `documents`."""
+        """The request that fills this hole, without the secrets of the file around it.
+
+        The edited file itself is left out of `documents`.
+        """
         shown = self.shown(root)
+        language = language_of(shown, self.text)
+        prefix, suffix = around(self.text[: self.offset], self.text[self.offset :], language)
         return Request(
-            prefix=self.text[: self.offset],
-            suffix=self.text[self.offset :],
+            prefix=prefix,
+            suffix=suffix,
             path=shown,
-            language=language_of(shown, self.text),
+            language=language,
             repository=root.name,
             documents=tuple(d for d in documents if d.name != shown),
             max_tokens=settings.max_tokens,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+from engine.privacy.git import is_too_wide, repository
 from journal.document import Cell, Journal
 from journal.state import State, open_state
 
@@ -28,12 +28,13 @@ class Workspace:
         """The nearest folder from `start` up with a `.git`, a `.steerway` or a journal; else `start`.
 
         Above `start`, folders that hold everything (the file system's root, the home folder) or that anybody
-        may write to (`/tmp`) are passed over: what lies there is not about what is below.
+        may write to (`/tmp`) are passed over: what lies there is not about what is below. A `start` that is
+        not there (yet) counts as a folder.
         """
         start = start.absolute()
-        folder = start if start.is_dir() else start.parent
+        folder = start.parent if start.exists() and not start.is_dir() else start
         for candidate in (folder, *folder.parents):
-            if _is_root(candidate) and (candidate == folder or not _is_too_wide(candidate)):
+            if _is_root(candidate) and (candidate == folder or not is_too_wide(candidate)):
                 return cls(candidate)
         return cls(folder)
 
@@ -45,12 +46,12 @@ class Workspace:
     @cached_property
     def state(self) -> State:
         """The user's state here, opened on first use."""
-        return open_state(self.root, shared=_is_too_wide(self.root))
+        return open_state(self.root, shared=is_too_wide(self.root))
 
     @property
     def in_repository(self) -> bool:
         """Whether a git repository is around the root."""
-        return _repository(self.root) is not None
+        return repository(self.root) is not None
 
     def close(self) -> None:
         """Close the state, if it was opened."""
@@ -98,22 +99,7 @@ class Workspace:
 
 def boundary(root: Path) -> Path:
     """The repository around `root`, or `root` itself when there is none."""
-    return _repository(root) or root
-
-
-def _repository(root: Path) -> Path | None:
-    for folder in (root, *root.parents):
-        if (folder / ".git").exists() and (folder == root or not _is_too_wide(folder)):
-            return folder
-    return None
-
-
-def _is_too_wide(folder: Path) -> bool:
-    """Whether a folder holds too much to be anybody's workspace but of who works in it directly."""
-    try:
-        return folder in (Path(folder.anchor), Path.home()) or bool(folder.stat().st_mode & stat.S_IWOTH)
-    except (OSError, RuntimeError):  # no such folder; no home to be found
-        return True
+    return repository(root) or root
 
 
 def _is_root(folder: Path) -> bool:

@@ -23,8 +23,8 @@ class JournalReader:
         self._workspaces: dict[Path, Workspace] = {}
 
     def root(self, folder: Path) -> Path:
-        """The workspace `folder` belongs to; a folder that is not there yet is its own."""
-        return Workspace.find(folder).root if folder.is_dir() else folder
+        """The workspace `folder` belongs to."""
+        return Workspace.find(folder).root
 
     def read(self, root: Path, choice: Choice) -> Context:
         """The context of the workspace at `root`, now. What is wrong is one of its problems."""

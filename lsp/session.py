@@ -12,7 +12,6 @@ from engine import settings as user_settings
 from engine.grammars import language_of
 from lsp.cache import AnswerCache
 from lsp.contexts import Choice, Contexts
-from lsp.guard import Guard
 from lsp.history import History
 from lsp.model import Model
 from lsp.settings import EditorSettings, settings_from
@@ -106,7 +105,6 @@ class Session:
         self.files: dict[str, OpenFile] = {}
         self.cache = AnswerCache()
         self.history = History()
-        self.guard = Guard()
         self.on_change: Callable[[str], None] = lambda uri: None
         self.working: Callable[[], int] = lambda: 0
         self._forced_journal = forced_journal

@@ -6,16 +6,19 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from engine.documents import Document
 from engine.errors import ContextTooLong, EngineError, ModelError
+from engine.privacy.names import forbidden_name
+from engine.privacy.strings import around as without_secrets_around
 from engine.request import Request, Suggestion
 from engine.runtime.worker import Job
 from lsp.cache import Place
 from lsp.contexts import Context
-from lsp.guard import secret
+from lsp.guard import refusal
 from lsp.history import Outcome, Record, now
 from lsp.model import explain
 from lsp.session import OpenFile, Session
@@ -41,11 +44,11 @@ class Hole:
     end: int
     given: str = ""
 
-    @property
+    @cached_property
     def sides(self) -> tuple[str, str]:
-        """What the model reads before and after the hole."""
+        """What the model reads before and after the hole: the file's text without secrets."""
         before, after = self.file.text.around(self.start, self.end)
-        return before + self.given, after
+        return without_secrets_around(before + self.given, after, self.file.language)
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,7 @@ class _Work:
         if not session.settings.speaks(file.language_id):
             raise _End("refused", f"steerway.languages switches {file.language_id} off")
         characters = len(file.text.value)
-        if reason := session.guard.refusal(file.path, scheme=file.scheme, characters=characters):
+        if reason := refusal(file.path, scheme=file.scheme, characters=characters):
             raise _End("refused", reason)
         session.model.start()
         if reason := session.model.why_not:
@@ -197,7 +200,7 @@ class _Work:
         return replace(context, documents=documents)
 
     def _useful(self, documents: tuple[Document, ...], root: Path | None) -> list[Document]:
-        """Without what the model reads anyway around the cursor, and without secrets."""
+        """Without what the model reads anyway around the cursor, and without key files."""
         path = self._hole.file.path
         here = _relative(path, root)
         before, after = self._hole.sides
@@ -206,7 +209,7 @@ class _Work:
         return [
             document
             for document in documents
-            if not secret(document.name) and not _repeats(document, here, near, whole)
+            if not forbidden_name(PurePosixPath(document.name)) and not _repeats(document, here, near, whole)
         ]
 
     def _scope(self, context: Context) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from engine import grammars
 from engine.documents import DocumentKind
+from engine.privacy.strings import without_secrets
 from journal import symbols
 from journal.resolvers import cache, examples, git, guard
 from journal.resolvers.content import Content, ReferenceProblem, Scope
-from journal.resolvers.secrets import without_secrets
 
 HISTORY_VERSIONS = 50
 _contents: cache.Cache[Content] = cache.Cache(256)

@@ -6,9 +6,9 @@ import os
 import stat
 from pathlib import Path, PurePosixPath
 
+from engine.privacy.ignores import ignored_by
+from engine.privacy.names import forbidden_name
 from journal.resolvers.content import ReferenceProblem, Scope
-from journal.resolvers.ignores import ignored_by
-from journal.resolvers.secrets import forbidden_name
 
 LIMIT_BYTES = 1_000_000
 _SNIFF_BYTES = 8192

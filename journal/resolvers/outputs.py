@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.documents import DocumentKind
+from engine.privacy.strings import without_secrets
 from journal.document import Cell
 from journal.errors import CellUnknown
 from journal.resolvers.content import Content, ReferenceProblem, Scope
-from journal.resolvers.secrets import without_secrets
 
 HEAD_BYTES, TAIL_BYTES = 8_000, 32_000
 _SHOWN_COMMAND_LINES = 5

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.documents import DocumentKind
+from engine.privacy.strings import without_secrets
 from journal.resolvers import files, guard
 from journal.resolvers.content import Content, ReferenceProblem, Scope
-from journal.resolvers.secrets import without_secrets
 
 _FRONT = re.compile(r"\A---\n(.*?)\n---\n", re.S)
 

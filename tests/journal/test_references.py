@@ -197,7 +197,7 @@ def test_ignored_files_never_enter_a_document(root: Path) -> None:
         "a.log": ".gitignore",
         "build/x.md": ".gitignore",
         "docs/private/x.md": ".steerwayignore",
-        "sub/local.md": ".gitignore",
+        "sub/local.md": "sub/.gitignore",
     }
     for name, by in left_out.items():
         assert read(root, src=name).problem == f"{name} is left out: {by} ignores it"

@@ -53,6 +53,8 @@ def test_the_nearest_repository_or_folder_with_a_journal_is_the_root(root: Path)
 def test_a_folder_with_nothing_in_it_is_its_own_root(tmp_path: Path) -> None:
     assert Workspace.find(tmp_path).root == tmp_path
     assert not Workspace.find(tmp_path).in_repository
+    assert Workspace.find(tmp_path / "not" / "there").root == tmp_path / "not" / "there"
+    assert Workspace.find(put(tmp_path / "a.py", b"")).root == tmp_path
 
 
 def test_what_lies_in_a_folder_of_everybody_is_not_the_workspace_of_those_below(tmp_path: Path) -> None:

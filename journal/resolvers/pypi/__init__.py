@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from engine.privacy.strings import without_secrets
 from journal.resolvers import cache, examples
 from journal.resolvers.content import Content, ReferenceProblem, Scope
 from journal.resolvers.pypi import render
 from journal.resolvers.pypi.environments import Installed, NotInstalled, find, search_paths
 from journal.resolvers.pypi.modules import Package
-from journal.resolvers.secrets import without_secrets
 
 # By target and the times of the environments' folders, which change with every installation. What is
 # installed in editable mode is read anew each time: its sources change where they are.
