@@ -29,6 +29,7 @@ class Document:
     @cached_property
     def digest(self) -> str:
         """Hex digest (32 characters) of what the model would read: name, language and text."""
-        fields = (self.name, self.language, self.text)
-        joined = b"".join(len(f.encode()).to_bytes(8, "little") + f.encode() for f in fields)
+        # Half a surrogate pair stands in many a JSON file, and is no reason to fail.
+        fields = [field.encode("utf-8", "surrogatepass") for field in (self.name, self.language, self.text)]
+        joined = b"".join(len(field).to_bytes(8, "little") + field for field in fields)
         return hashlib.blake2b(joined, digest_size=16).hexdigest()
