@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.request import Request
-from engine.suggest.filters import blank, bracket, echo, repeated, suffix, trailing
+from engine.suggest.filters import blank, bracket, echo, masked, repeated, suffix, trailing
 
 Filter = Callable[[str, Request], str | None]
 
 FILTERS: dict[str, Filter] = {
+    "masked": masked.trim,
     "suffix": suffix.trim,
     "bracket": bracket.trim,
     "repeated": repeated.trim,

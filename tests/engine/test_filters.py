@@ -100,3 +100,8 @@ def test_filters_only_take_away(text: str, prefix: str, after: str, path: str) -
     kept = iter(text)
     assert all(character in kept for character in finished)
     assert finish(finished, request(prefix, after, path)) in (finished, "") or len(finished) < len(text)
+
+
+def test_the_mask_of_a_secret_is_never_suggested() -> None:
+    assert finish('"[redacted]", x)', request("connect(")) == ""
+    assert finish('a = 1\nKEY = "[redacted]"', request()) == "a = 1"
