@@ -29,7 +29,8 @@ class Channels:
         self._context = zmq.Context()
         self._shell = self._connect(zmq.DEALER, info, "shell_port")
         self._control = self._connect(zmq.DEALER, info, "control_port")
-        self._stdin = self._connect(zmq.DEALER, info, "stdin_port")
+        self._stdin = self._socket(zmq.DEALER)
+        self._stdin_address = _address(info, "stdin_port")
         self._iopub = self._connect(zmq.SUB, info, "iopub_port")
         self._iopub.setsockopt(zmq.SUBSCRIBE, b"")
         self._wake_read, self._wake_write = os.pipe()
@@ -39,14 +40,18 @@ class Channels:
             self._poller.register(socket, zmq.POLLIN)
         self._request = ""
         self._heard = False
+        self._asks = False
 
     def _connect(self, kind: int, info: dict[str, Any], port: str) -> zmq.Socket[bytes]:
+        socket = self._socket(kind)
+        socket.connect(_address(info, port))
+        return socket
+
+    def _socket(self, kind: int) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
         socket.linger = 0
-        # A question to a stdin socket that is not connected yet is lost: try again at once, not after 100 ms.
         socket.setsockopt(zmq.RECONNECT_IVL, 5)
         socket.setsockopt(zmq.IDENTITY, self._session.bsession)
-        socket.connect(f"ipc://{info['ip']}-{info[port]}")
         return socket
 
     def handshake(self, wait_s: float) -> bool:
@@ -58,10 +63,23 @@ class Channels:
             while time.monotonic() < deadline and not (answered and self._heard):
                 for socket, _ in self._poller.poll(max(1, int((deadline - time.monotonic()) * 1000))):
                     message = self._take(socket)
-                    answered = answered or (message or {}).get("msg_type") == "kernel_info_reply"
+                    if (message or {}).get("msg_type") == "kernel_info_reply":
+                        answered = self._asks
+                        self._ask()
                     self._heard = self._heard or socket is self._iopub
             self.ready = answered and self._heard
         return self.ready
+
+    def _ask(self) -> None:
+        """Connect the questions' channel to a kernel that answers, and hear from it once more.
+
+        A kernel drops a question for a socket that is not connected, and the cell would wait for ever. A
+        kernel that answers has bound the address; the second answer takes longer than the connection.
+        """
+        if not self._asks:
+            self._asks = True
+            self._stdin.connect(self._stdin_address)
+            self._session.send(self._shell, "kernel_info_request", {})
 
     def execute(self, code: str, *, silent: bool, stdin: bool) -> None:
         """Send a cell's code; its messages are what `receive` gives from now on."""
@@ -117,3 +135,7 @@ class Channels:
         self._context.term()
         os.close(self._wake_read)
         os.close(self._wake_write)
+
+
+def _address(info: dict[str, Any], port: str) -> str:
+    return f"ipc://{info['ip']}-{info[port]}"

@@ -7,6 +7,7 @@ process group of its own which an interrupt or an end reaches as a whole.
 from __future__ import annotations
 
 import ast
+import os
 import signal
 import subprocess
 import tempfile
@@ -87,6 +88,8 @@ class Kernel:
         command = [part.replace("{connection_file}", str(folder / "c.json")) for part in self.choice.command]
         environment = {**self._environment, **self.choice.environment}
         environment.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+        # ipykernel ends by itself when this process is gone, however it went.
+        environment["JPY_PARENT_PID"] = str(os.getpid())
         try:
             with (folder / "log").open("wb") as log:
                 self._process = _spawn(command, self._cwd, environment, log)

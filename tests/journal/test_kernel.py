@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from journal.errors import CellNotRunnable, KernelUnavailable
@@ -189,3 +191,24 @@ def test_the_workspaces_own_environment_is_used_if_it_can_be(tmp_path: Path) -> 
 )
 def test_parameters_are_literals_or_text(text: str, value: object) -> None:
     assert literal(text) == value
+
+
+def wait_for(condition: Callable[[], object], limit_s: float = 30) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_kernel_ends_with_a_process_that_was_killed(tmp_path: Path) -> None:
+    """Nobody closes a kernel after `kill -9`: it must notice by itself."""
+    code = 'import os, time\nopen("pid", "w").write(str(os.getpid()))\ntime.sleep(600)'
+    (tmp_path / "work.journal.md").write_text('```python {"name":"long"}\n' + code + "\n```\n")
+    command = [sys.executable, "-c", "from journal.cli import main; main()", "run", "--trust"]
+    runner = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    file = tmp_path / "pid"
+    wait_for(lambda: file.exists() and file.read_text())
+    kernel = psutil.Process(int(file.read_text()))
+    runner.kill()
+    runner.wait()
+    wait_for(lambda: not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE)
