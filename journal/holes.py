@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.documents import Document
 from engine.errors import UsageError
 from engine.grammars import language_of
+from engine.privacy.names import forbidden_name
 from engine.privacy.strings import around
 from engine.request import Request
 from engine.settings import Settings
@@ -25,9 +27,11 @@ class Hole:
     def parse(cls, place: str) -> Hole:
         """The hole at FILE:LINE:COL, both counted from 1, the column in characters.
 
-        Raises UsageError when that is no such place, or the file is not UTF-8 text.
+        Raises UsageError when that is no such place, or the file is not UTF-8 text, or a key file.
         """
         name, line, column = _parts(place)
+        if secret := forbidden_name(Path(name)) or forbidden_name(Path(os.path.realpath(name))):
+            raise UsageError(f"{secret} may hold secrets", hint="there are no suggestions in key files")
         text = _read(Path(name))
         return cls(Path(name), text, _offset(text, line, column, name))
 

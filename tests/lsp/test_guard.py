@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from lsp.guard import refusal
 
@@ -28,3 +29,16 @@ def test_what_is_no_file_or_too_long(tmp_path: Path) -> None:
     assert refusal(None, scheme="untitled") == ""
     assert "output:" in refusal(None, scheme="output")
     assert "2,000,000" in refusal(tmp_path / "a.py", characters=3_000_000)
+
+
+async def test_the_model_reads_no_secret_of_the_edited_file(serve: Any, gated: Any) -> None:
+    token = "ghp_" + "a1B2" * 9
+    gated.allow(len(gated.text))
+    async with serve(engine=lambda: gated) as client:
+        await client.initialize()
+        await client.ready()
+        client.open("file:///project/up.py", f'KEY = "{token}"\nup.\nOLD = "{token}"\n')
+        (item,) = await client.inline("file:///project/up.py", 1, 3)
+        assert item["insertText"] == gated.text
+        (request,) = gated.requests
+        assert (request.prefix, request.suffix) == ('KEY = "[redacted]"\nup.', '\nOLD = "[redacted]"\n')
