@@ -41,11 +41,11 @@ def edit(app: App[object], cell: Cell) -> str | None:
     with tempfile.TemporaryDirectory(prefix="steerway-") as folder:
         path = Path(folder) / f"{cell.name or cell.kind}{suffix}".replace("/", "-")
         path.write_text(cell.text + "\n", encoding="utf-8")
-        with app.suspend():
-            try:
+        try:
+            with app.suspend():
                 status = subprocess.call([*words, str(path)])
-            except OSError as error:
-                raise UsageError(f"{words[0]} does not start ({error.strerror})", hint="set EDITOR") from None
+        except OSError as error:
+            raise UsageError(f"{words[0]} does not start ({error.strerror})", hint="set EDITOR") from None
         if status:
             return None
         text = path.read_text(encoding="utf-8", errors="replace")

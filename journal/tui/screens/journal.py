@@ -86,23 +86,17 @@ class JournalScreen(Running, Editing, Filing, Moving, Knowing):
             self.session.find_step()
             self.session.workspace.set_active(self.session.path)
 
+        before = self.cell
+
         def done(_: None) -> None:
             step = self.session.step
-            if (step is not None and self.cells.selected == 0) or self._untouched:
-                self.show_document(step.key if step is not None else None)
-                self.cells.reveal()
-            else:
-                self.show_document()
+            # Only if nobody has moved meanwhile.
+            here = self.cell is before and step is not None
+            self.show_document(step.key if step is not None and here else None)
             self.background("save", self.session.leftovers, self.offer_leftovers)
 
         self.background("step", work, done)
         self.app.theme_changed_signal.subscribe(self, lambda theme: self._repaint())
-
-    _untouched = True
-
-    def on_key(self, event: events.Key) -> None:
-        """From the first key on, the selection is the person's."""
-        self._untouched = False
 
     def _repaint(self) -> None:
         for rows in self.query(Rows):

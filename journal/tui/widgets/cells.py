@@ -65,7 +65,8 @@ class Cells(Rows, can_focus=True):
         self.cells = cells
         index = next((i for i, cell in enumerate(cells) if cell.key == wanted), self.selected)
         self.selected = max(0, min(index, len(cells) - 1))
-        self._blocks = {key: block for key, block in self._blocks.items() if len(self._blocks) <= KEPT_BLOCKS}
+        if len(self._blocks) > KEPT_BLOCKS:
+            self._blocks.clear()
         self._measure_all()
         self.settle()
 
@@ -133,7 +134,7 @@ class Cells(Rows, can_focus=True):
 
     def _lay_out(self, top: int) -> None:
         """Measure every cell that a screen from row `top` on shows."""
-        for _ in range(8):
+        for _ in range(8 if self.cells else 0):
             first, last = self._at(top), self._at(top + self.size.height)
             different = False
             for index in range(first, last + 1):
