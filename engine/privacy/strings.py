@@ -41,7 +41,8 @@ GIVEN_AWAY = {
     r"([A-Za-z0-9+/=._~-]{8,2000})",
     "password in a URL": r"[a-z][a-z0-9+.-]{1,20}://[^\s:/@]{0,64}:([^\s/@]{1,256})(?=@)",
     "AWS secret key": rf"(?i:aws_secret_access_key[\"']?{_GAP}[=:]{_GAP}[\"']?)([A-Za-z0-9/+=]{{30,256}})",
-    "assignment": rf"\b[A-Z0-9_]{{0,64}}(?:{_NAMES})[A-Z0-9_]{{0,64}}{_GAP}={_GAP}[\"']?([^\s\"']{{6,2000}})",
+    "assignment": rf"\b[A-Z0-9_]{{0,64}}(?:{_NAMES})[A-Z0-9_]{{0,64}}(?:{_GAP}:[^=\"']{{1,40}})?{_GAP}={_GAP}"
+    r"(?:[rRbBuUfF]{0,2}[\"'`])?([^\s\"'`]{6,2000})",
     "quoted value": rf"(?i:(?:{_LOWER_NAMES})[\"']?{_GAP}[:=]{_GAP})[\"']{_VALUE}(?=[\"'])",
 }
 ENTROPY_BITS = 4.2  # random base64 of 32 characters has 4.4 a character and more; names and prose stay below
@@ -56,7 +57,6 @@ _HINT = re.compile(
     r"gh[pousr]_|github_pat_|glpat-|xox|AKIA|ASIA|AIza|sk-|k_live_|npm_|pypi-|hf_|eyJ|://"
     r"|(?i:authorization|secret|token|passw|api[_-]?key|access_?key|private_?key)"
 )
-_EXPRESSION = re.compile(r"[A-Za-z_][\w.]*(?:$|[(\[.;,)])")
 _REFERENCE = re.compile(r"\$[({]|\$[A-Z_][A-Z0-9_]*$|\{[A-Za-z_{]")
 _SURELY = ("SECRET", "PASSW", "KEY")
 _WORDS = re.compile(r"[A-Za-z_./:<>|-]+")
@@ -158,8 +158,8 @@ def _is_harmless(match: re.Match[str], language: str) -> bool:
         return True
     if language in _PROSE:
         return False
-    if piece[start - 1] not in "\"'`":
-        return _EXPRESSION.match(piece, start) is not None
+    if piece[start - 1] not in "\"'`":  # a number or an expression
+        return True
     name = piece[match.start() : start]
     return _WORDS.fullmatch(value) is not None and not any(word in name for word in _SURELY)
 
@@ -227,6 +227,8 @@ def _looks_random(token: str) -> bool:
     if sum(map(str.isdigit, token)) < 3 or not re.search("[a-z]", token) or not re.search("[A-Z]", token):
         return False
     if sum(token.count(mark) for mark in "/-_") > len(token) / 10:  # a path or a name of many words
+        return False
+    if "abcdefgh" in token.lower():  # the alphabet of some encoding
         return False
     return entropy_bits(token) >= ENTROPY_BITS
 
