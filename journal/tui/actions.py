@@ -137,3 +137,14 @@ BAR = (
     "run.step", "move.find", "view.context", "view.palette",
 )  # fmt: skip
 """What the key bar shows, as far as there is room."""
+
+
+def keys_table() -> str:
+    """The table of keys in `docs/tui.md`; a test holds the page against it."""
+    rows = ["| | keys | what they do |", "|---|---|---|"]
+    for group in GROUPS:
+        for action in ACTIONS:
+            if action.group == group:
+                keys = ", ".join(f"`{key_name(key)}`" for key in action.keys)
+                rows.append(f"| {group} | {keys} | {action.description} |")
+    return "\n".join(rows) + "\n"

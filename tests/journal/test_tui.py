@@ -9,9 +9,13 @@ import pytest
 from journal import recovery
 from journal.document import Journal
 from journal.run.trust import Trust
+from journal.tui.actions import ACTIONS, GROUPS, keys_table
 from journal.tui.screens.ask import AskScreen
 from journal.tui.screens.choice import ChoiceScreen
 from journal.tui.screens.help import TextScreen
+from journal.tui.screens.journal import JournalScreen
+from journal.tui.widgets.cells import Cells
+from journal.tui.widgets.steps import Steps
 from journal.workspace import Workspace
 from tests.journal.tui_person import Person, opened
 
@@ -331,6 +335,21 @@ async def test_help_palette_find_and_panes(journal: Path) -> None:
         await person.presses("ctrl+p")
         await person.types("restart")
         await says(person, "Restart shells and kernels")
+
+
+def test_every_action_is_on_the_page_and_can_be_done() -> None:
+    """`python -c "from journal.tui.actions import keys_table; print(keys_table())"` makes the table."""
+    page = Path(__file__).parent.parent.parent / "docs" / "tui.md"
+    assert keys_table() in page.read_text()
+    owners = {"cells": Cells, "steps": Steps}
+    for action in ACTIONS:
+        owner = owners.get(action.target, JournalScreen)
+        assert hasattr(owner, f"action_{action.action}"), action.id
+        assert action.group in GROUPS
+    assert len({action.id for action in ACTIONS}) == len(ACTIONS)
+    for target in ("journal", "cells", "steps", "editor"):
+        keys = [key for action in ACTIONS if action.target == target for key in action.keys]
+        assert len(set(keys)) == len(keys), target
 
 
 async def test_moving_by_keys_and_in_the_list_of_steps(journal: Path) -> None:

@@ -47,8 +47,6 @@ class _Layout:
         self._before: list[str] = []
         self._mark = ""
         self._numbers: list[int] = []
-        self._quotes = 0
-        self._tight: list[bool] = []
 
     def rows(self, tokens: list[Token]) -> list[Row]:
         index = 0
@@ -132,6 +130,9 @@ class _Layout:
 
     def _blockquote_close(self, token: Token) -> None:
         self._before.pop()
+        if self._out and self._out[-1].text.plain.strip() == "▎":
+            self._out.pop()
+        self._blank()
 
     def _table(self, tokens: list[Token]) -> None:
         table: list[list[Text]] = []
