@@ -25,7 +25,6 @@ _MARKER = re.compile(rb"<!--[ \t\r\n]*+journal:(.*?)-->[ \t]*+", re.S)
 _MARKER_START = re.compile(rb"<!--[ \t\r\n]*+journal:")
 _BLANKS = re.compile(rb"(?:[ \t]*+(?:\r\n?|\n))*+")
 _HEADING = re.compile(rb" {0,3}+#{1,6}+(?:[ \t]++([^\r\n]*+)|(?=[\r\n]|\Z))")
-_CLOSING_HASHES = re.compile(rb"(?:^|[ \t]+)#+[ \t]*$|[ \t]+$")
 _LINK_LINE = re.compile(rb" {0,3}+(\[[^\r\n]*+)")
 _LABEL = re.compile(r"\[((?:[^\[\]\\]|\\.)*+)\]")
 
@@ -171,9 +170,7 @@ def _read_json(data: bytes, part: _Part) -> None:
 
 def _marked(data: bytes, block: Block) -> _Part:
     marker = _MARKER.fullmatch(data, *block.body)
-    part = _Part(
-        "unknown", block.start, block.end, (block.end, block.end), marker.span(1) if marker else None
-    )
+    part = _Part("unknown", block.start, block.end, block.body, marker.span(1) if marker else None)
     if marker is None:
         part.problem = "this comment is never closed" if not block.closed else "text follows the marker"
         return part
@@ -194,12 +191,18 @@ def _absorb(data: bytes, part: _Part) -> None:
         match = _HEADING.match(data, blanks.end() if blanks else part.end)
         if match:
             start, end = match.span(1) if match[1] is not None else (match.end(), match.end())
-            hashes = _CLOSING_HASHES.search(data, start, end)
-            part.body = (start, hashes.start() if hashes else end)
+            part.body = (start, start + len(without_closing_hashes(data[start:end])))
             part.end = end_of_line(data, match.start())
     elif part.kind in REFERENCE_KINDS and (match := _LINK_LINE.match(data, part.end)):
         part.body = match.span(1)
         part.end = end_of_line(data, match.start())
+
+
+def without_closing_hashes(title: bytes) -> bytes:
+    """A heading's title without the hashes and blanks that close it."""
+    title = title.rstrip(b" \t")
+    bare = title.rstrip(b"#")
+    return bare.rstrip(b" \t") if not bare or bare.endswith((b" ", b"\t")) else title
 
 
 def _fill(data: bytes, parts: list[_Part]) -> list[_Part]:

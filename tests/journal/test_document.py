@@ -111,6 +111,15 @@ def test_what_cannot_be_read_cannot_be_run() -> None:
     assert not any(cell.is_code for cell in journal.cells)
 
 
+@pytest.mark.parametrize(
+    ("heading", "title"),
+    [("# a #", "a"), ("# #", ""), ("# a#", "a#"), ("# a \\#", "a \\#"), ("# a ## ", "a"), ("# a\t##\t", "a")],
+)
+def test_hashes_that_close_a_heading_are_not_its_title(heading: str, title: str) -> None:
+    assert Journal.parse(heading.encode()).title == title
+    assert Journal.parse(b'<!-- journal:{"kind":"step"} -->\n' + heading.encode()).steps[0].title == title
+
+
 def test_yaml_builds_no_objects_and_unfolds_no_bombs() -> None:
     bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         f"{new}: &{new} [{','.join(['*' + old] * 9)}]\n"
