@@ -20,6 +20,7 @@ _SPACE = re.compile(rb"[ \t]*+")
 _BLANK_LINES = re.compile(rb"(?:[ \t]*+(?:\r\n?|\n))++")
 _PLAIN_LINES = re.compile(rb"(?:[^`~<>#*+\-=_0-9 \t\r\n][^\r\n]*+(?:\r\n?|\n)?+)++")
 _PLAIN_ITEMS = re.compile(rb"(?:[-+*] [^`~<>#*+\-=_0-9 \t\r\n][^\r\n]*+(?:\r\n?|\n)?+)++")
+_EMPTY_ITEMS = re.compile(rb"(?:[-+*][ \t]*+(?:\r\n?|\n))++")
 _END = rb"[ \t]*+(?=[\r\n]|\Z)"
 _FENCE = re.compile(rb"(`{3,}+)([^`\r\n]*+)(?=[\r\n]|\Z)|(~{3,}+)([^\r\n]*+)")
 _HEADING = re.compile(rb"#{1,6}+(?=[ \t\r\n]|\Z)")
@@ -96,6 +97,7 @@ class _Scanner:
         self.empty_item = False
         self.fence = b""
         self.html_end: re.Pattern[bytes] | None = None
+        self.closings: dict[bytes, re.Pattern[bytes]] = {}
         self.position = 0
 
     def run(self) -> list[Block]:
@@ -115,6 +117,11 @@ class _Scanner:
         if match := _PLAIN_ITEMS.match(data, position):
             # A bullet at the margin closes whatever is open.
             self.containers, self.leaf, self.empty_item = [2], _PARAGRAPH, False
+        elif self.empty_item and self.containers == [2] and self.leaf == _NOTHING:
+            # Behind an empty bullet, another leaves everything as it is.
+            match = _EMPTY_ITEMS.match(data, position)
+            if match is None:
+                return False
         elif self.containers:
             return False
         elif match := _PLAIN_LINES.match(data, position):
@@ -300,14 +307,19 @@ class _Scanner:
 
     def _whole_fence(self, start: int, match: re.Match[bytes], marker: bytes, indent: int) -> None:
         body, size = self.position, len(self.data)
-        pattern = rb"(?<![^\r\n]) {0,3}+%c{%d,}+[ \t]*+(?=[\r\n]|\Z)" % (marker[:1], len(marker))
-        closing = re.compile(pattern).search(self.data, body)
+        closing = self._closing(marker).search(self.data, body)
         body_end = closing.start() if closing else size
         self.position = end_of_line(self.data, closing.end()) if closing else size
         info = match.span(2) if match[1] else match.span(4)
         self.found.append(
             Block("fence", start, self.position, (body, body_end), marker, indent, info, closing is not None)
         )
+
+    def _closing(self, marker: bytes) -> re.Pattern[bytes]:
+        if marker not in self.closings:
+            pattern = rb"(?<![^\r\n]) {0,3}+%c{%d,}+[ \t]*+(?=[\r\n]|\Z)" % (marker[:1], len(marker))
+            self.closings[marker] = re.compile(pattern)
+        return self.closings[marker]
 
     def _open_html(self, start: int, depth: int, at: int) -> bool:
         found = next((pair for pair in _HTML_BLOCKS if pair[0].match(self.data, at)), None)
