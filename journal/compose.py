@@ -43,13 +43,13 @@ def _prose(kind: str, text: str, meta: Mapping[str, Any], title: str) -> list[st
 
 
 def _one_line(text: str) -> str:
-    if "\n" in text.strip():
+    if "\n" in text.strip(" \t\n"):
         raise TextWouldSplit("a title or link is one line", hint="put the rest into a note below it")
     return text.strip(" \t\n")
 
 
 def _heading(title: str) -> str:
-    return f"## {title} ##" if _HASHES_AT_END.search(title) else f"## {title}".rstrip()
+    return f"## {title} ##" if _HASHES_AT_END.search(title) else f"## {title}".rstrip(" ")
 
 
 def _fence(kind: str, text: str, meta: Mapping[str, Any]) -> list[bytes]:
@@ -122,10 +122,10 @@ def with_text(cell: Cell, text: str, newline: bytes) -> bytes:
         return before + (replace_lines(old, text, newline, close=True) if text else b"") + after
     if old:
         return before + replace_lines(old, text, newline) + after
-    return _ended(before, newline) + replace_lines(b"", text, newline, close=True) + after
+    return ended(before, newline) + replace_lines(b"", text, newline, close=True) + after
 
 
-def _ended(lines: bytes, newline: bytes) -> bytes:
+def ended(lines: bytes, newline: bytes) -> bytes:
     return lines if not lines or lines.endswith((b"\r", b"\n")) else lines + newline
 
 
@@ -133,7 +133,7 @@ def _with_code(cell: Cell, text: str, newline: bytes) -> bytes:
     start, end = cell.body
     old = cell.raw[start:end]
     body = replace_lines(old, text, newline, indent=cell.indent, close=True) if text else b""
-    opening, closing = _ended(cell.raw[:start], newline), cell.raw[end:]
+    opening, closing = ended(cell.raw[:start], newline), cell.raw[end:]
     missing = _needed(text, cell.fence[:1], len(cell.fence)) - len(cell.fence)
     if missing > 0:
         extra = cell.fence[:1] * missing
@@ -148,7 +148,7 @@ def _with_title(cell: Cell, title: str, newline: bytes) -> bytes:
     start, end = cell.body
     line_start = max(cell.raw.rfind(b"\n", 0, start), cell.raw.rfind(b"\r", 0, start)) + 1
     if not cell.raw[line_start:start].lstrip(b" ").startswith(b"#"):
-        return _ended(cell.raw[:start], newline) + encoded(_heading(title)) + newline + cell.raw[end:]
+        return ended(cell.raw[:start], newline) + encoded(_heading(title)) + newline + cell.raw[end:]
     opening, closing = cell.raw[:start], cell.raw[end:]
     if opening.endswith(b"#") and title:
         opening += b" "
@@ -166,7 +166,7 @@ def _with_link(cell: Cell, line: str, newline: bytes) -> bytes:
             subject=cell,
         )
     if start == end:
-        return _ended(cell.raw[:start], newline) + encoded(line) + newline + cell.raw[end:]
+        return ended(cell.raw[:start], newline) + encoded(line) + newline + cell.raw[end:]
     if line:
         return cell.raw[:start] + encoded(line) + cell.raw[end:]
     line_start = max(cell.raw.rfind(b"\n", 0, start), cell.raw.rfind(b"\r", 0, start)) + 1

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from journal import cells as cell_parts
-from journal import edits, front, resolution
+from journal import edits, front, moves, resolution
 from journal.cells import REFERENCE_KINDS, STATES, Cell, Problem
 from journal.errors import CellUnknown, StepUnknown
 from journal.resolution import Sides
@@ -22,7 +22,7 @@ from journal.resolution import Sides
 __all__ = ["FORMAT_VERSION", "REFERENCE_KINDS", "STATES", "Cell", "Journal", "Problem", "Sides"]
 
 FORMAT_VERSION = 1
-_TOP_HEADING = re.compile(r"^ {0,3}#[ \t]+(.*?)[ \t]*#*[ \t]*$", re.M)
+_TOP_HEADING = re.compile(r"^ {0,3}#[ \t]++([^\n]*)", re.M)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class Journal:
         if isinstance(title, (str, int, float)) and str(title).strip():
             return str(title).strip()
         notes = (_TOP_HEADING.search(cell.text) for cell in self.cells if cell.kind == "note")
-        return next((match[1] for match in notes if match), "")
+        titles = (cell_parts.without_closing_hashes(match[1].encode()).decode() for match in notes if match)
+        return next(titles, "")
 
     @cached_property
     def steps(self) -> tuple[Cell, ...]:
@@ -176,8 +177,21 @@ class Journal:
         return edits.remove(self, cell)
 
     def move(self, cell: Cell, after: Cell | None) -> tuple[Journal, Cell]:
-        """The journal with `cell` behind `after` (None: at the start), and the cell at its new place."""
-        return edits.move(self, cell, after)
+        """The journal with `cell` behind `after` (None: at the start), and the cell at its new place.
+
+        Of a step that is the marker and the heading only; `move_step` takes its cells along. Raises
+        TextWouldSplit when another cell would change, CellUnknown.
+        """
+        return moves.move(self, cell, after)
+
+    def move_step(self, step: Cell, after_step: Cell | None) -> tuple[Journal, Cell]:
+        """The journal with `step` and its cells behind the cells of `after_step` (None: as the first step).
+
+        Returns the step at its new place, too; what stands before the first step stays there. Raises
+        StepUnknown when one of them is no step, TextWouldSplit when another cell would change (something at
+        the step's end is not closed, say), CellUnknown.
+        """
+        return moves.move_step(self, step, after_step)
 
     def sides(self, conflict: Cell) -> Sides:
         """What a conflict cell is on each side."""

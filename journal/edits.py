@@ -10,40 +10,58 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from journal import compose, front, ids, metadata
-from journal.cells import RESERVED_KINDS, Cell
+from journal.cells import REFERENCE_KINDS, RESERVED_KINDS, Cell
 from journal.errors import IdTaken, MetadataUnreadable, TextWouldSplit
-from journal.lines import newline_of, replace_lines
-from journal.scan import BOM, TO_LINE_END
+from journal.lines import decoded, encoded, newline_of, replace_lines
+from journal.scan import BOM
 
 if TYPE_CHECKING:
     from journal.document import Journal
 
-_BLANK = b" \t\r\n"
+BLANK = b" \t\r\n"
 
 
 def replace_text(journal: Journal, cell: Cell, text: str) -> Journal:
     """See `Journal.replace_text`."""
     cell = journal.locate(cell)
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = decoded(encoded(text))
     if text == cell.text:
         return journal
-    if cell.kind == "note" and not text.strip(" \t\n"):
+    if (cell.kind == "note" or _as_it_stands(cell)) and not text.strip(" \t\n"):
         return remove(journal, cell)
     raw = compose.with_text(cell, text, newline_of(cell.raw, journal.data))
-    edited = _respan(journal, cell, raw)
-    if cell.kind == "note" and edited.cells[cell.index].text.strip(" \t\n") != text.strip(" \t\n"):
+    edited = _respan(journal, cell, raw, whole=_as_it_stands(cell))
+    if _as_it_stands(cell):
+        return edited
+    _refuse_other_text(edited.cells[cell.index], text)
+    return _renamed(edited, edited.cells[cell.index])
+
+
+def _as_it_stands(cell: Cell) -> bool:
+    """Whether the cell is edited as a whole, and may be any cells afterwards."""
+    return cell.kind == "conflict" or (cell.kind == "unknown" and not cell.fence)
+
+
+def _refuse_other_text(cell: Cell, wanted: str) -> None:
+    """An edit that leaves something else in the cell than was asked for is none."""
+    if cell.text != wanted and (cell.fence or cell.text.strip(" \t\n") != wanted.strip(" \t\n")):
         raise _would_split()
-    return _renamed(edited, edited.cells[cell.index]) if cell.kind != "conflict" else edited
 
 
 def set_meta(journal: Journal, cell: Cell, changes: Mapping[str, Any]) -> Journal:
     """See `Journal.set_meta`."""
     cell = journal.locate(cell)
     _refuse_taken(journal, changes.get("id"), cell)
-    raw = _with_meta(cell, changes, newline_of(cell.raw, journal.data))
+    newline = newline_of(cell.raw, journal.data)
+    raw = _with_meta(cell, changes, newline)
     if raw == cell.raw:
         return journal
-    edited = _respan(journal, cell, raw, same_kind="kind" not in changes and "output" not in changes)
+    if not cell.json and cell.index and journal.cells[cell.index - 1].kind == "conflict":
+        raw = newline + raw  # both may be in one HTML block, in which no marker is one
+    same_kind = "kind" not in changes and "output" not in changes
+    edited = _respan(journal, cell, raw, same_kind=same_kind)
+    if same_kind and cell.kind != "front" and not _as_it_stands(cell):
+        _refuse_other_text(edited.cells[cell.index], cell.text)
     return edited if "id" in changes else _renamed(edited, edited.cells[cell.index])
 
 
@@ -59,10 +77,13 @@ def _with_meta(cell: Cell, changes: Mapping[str, Any], newline: bytes) -> bytes:
         start, end = cell.json
         return cell.raw[:start] + metadata.rewrite(cell.raw[start:end], changes) + cell.raw[end:]
     if cell.kind == "note":
+        if all(value is None for value in changes.values()):
+            return cell.raw
         wanted = {"id": changes.get("id"), "kind": "note", **changes}
         members = {key: value for key, value in wanted.items() if value is not None}
-        at = cell.body[0]
-        return cell.raw[:at] + compose.marker(members) + newline + cell.raw[at:]
+        before, behind = cell.raw[: cell.body[0]], cell.raw[cell.body[0] :]
+        before = before if before == BOM else compose.ended(before, newline)
+        return before + compose.marker(members) + newline + behind
     raise MetadataUnreadable(
         f"the metadata of the {cell.kind} cell of line {cell.line} cannot be read",
         hint="mend it in a text editor first",
@@ -101,6 +122,9 @@ def ensure_id(journal: Journal, cell: Cell) -> tuple[Journal, Cell]:
     cell = journal.locate(cell)
     if cell.id and cell.key == cell.id:
         return journal, cell
+    if cell.kind == "front":
+        hint = "refer to a step, a note or a cell with code"
+        raise MetadataUnreadable("the front matter has no id", hint=hint, subject=cell)
     edited = set_meta(journal, cell, {"id": _fresh(journal)})
     return edited, edited.cells[cell.index]
 
@@ -110,19 +134,23 @@ def insert(
 ) -> tuple[Journal, Cell]:
     """See `Journal.insert`."""
     _refuse_taken(journal, meta.get("id"), None)
-    if kind not in ("note", "output") or (kind == "note" and meta):
+    if kind not in ("note", "output") or (kind == "note" and (meta or not text.strip())):
         meta = {"id": meta.get("id") or _fresh(journal), **meta}
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = decoded(encoded(text))
     newline = newline_of(after.raw if after else b"", journal.data)
     content = compose.cell(kind, text=text, meta=meta, title=title, newline=newline)
-    index = _index_behind(journal, after)
+    index = index_behind(journal, after)
     edited, cell = _put(journal, index, content, newline, note=kind == "note", marked=bool(meta))
     if cell.kind != (kind if kind in RESERVED_KINDS else kind.lower()):
         raise _would_split()
+    wanted = (decoded(encoded(title)) or text) if kind == "step" else text
+    if wanted.strip() or kind not in REFERENCE_KINDS:
+        _refuse_other_text(cell, wanted)
     return edited, cell
 
 
-def _index_behind(journal: Journal, after: Cell | None) -> int:
+def index_behind(journal: Journal, after: Cell | None) -> int:
+    """Where a cell behind `after` is in the order; None: at the start, but behind the front matter."""
     if after is not None:
         return journal.locate(after).index + 1
     return 1 if journal.cells and journal.cells[0].kind == "front" else 0
@@ -133,19 +161,19 @@ def _put(
 ) -> tuple[Journal, Cell]:
     if not any(cell.kind != "note" or cell.text or cell.json for cell in journal.cells):
         # The one cell of a file of blank lines is no neighbour; the new cell takes it in.
-        edited = _parse(
+        edited = reparsed(
             journal, journal.data + _blank_lines(journal.data, len(journal.data), newline)[0] + content
         )
-        _compare((), edited.cells[1:])
+        compare((), edited.cells[1:])
         return edited, edited.cells[0]
-    at, framed = _framed(journal, index, content, newline, note=note, marked=marked)
-    edited = _parse(journal, journal.data[:at] + framed + journal.data[at:])
-    _compare(journal.cells[:index], edited.cells[:index])
-    _compare(journal.cells[index:], edited.cells[index + 1 :])
+    at, framed = set_apart(journal, index, content, newline, note=note, marked=marked)
+    edited = reparsed(journal, journal.data[:at] + framed + journal.data[at:])
+    compare(journal.cells[:index], edited.cells[:index])
+    compare(journal.cells[index:], edited.cells[index + 1 :])
     return edited, edited.cells[index]
 
 
-def _framed(
+def set_apart(
     journal: Journal, index: int, content: bytes, newline: bytes, *, note: bool, marked: bool
 ) -> tuple[int, bytes]:
     """Where whole lines go in front of cell `index`, and they with what sets them apart from neighbours.
@@ -180,87 +208,67 @@ def remove(journal: Journal, cell: Cell) -> Journal:
     cell = journal.locate(cell)
     index, end = cell.index, cell.start + len(cell.raw)
     keep = BOM if cell.raw.startswith(BOM) and cell.start == 0 else b""
-    edited = _parse(journal, journal.data[: cell.start] + keep + journal.data[end:])
-    _compare_joined([*journal.cells[:index], *journal.cells[index + 1 :]], edited.cells, index)
+    edited = reparsed(journal, journal.data[: cell.start] + keep + journal.data[end:])
+    compare_joined([*journal.cells[:index], *journal.cells[index + 1 :]], edited.cells, index)
     return edited
 
 
-def _compare_joined(old: Sequence[Cell], new: Sequence[Cell], hole: int) -> None:
-    """As `_compare`, but cells `hole - 1` and `hole` of `old` may be notes that have become one."""
+def compare_joined(old: Sequence[Cell], new: Sequence[Cell], hole: int) -> None:
+    """As `compare`, but cells `hole - 1` and `hole` of `old` may be notes that have become one."""
     joined = old[max(hole - 1, 0) : hole + 1]
     if len(old) == len(new):
-        _compare(old, new)
+        compare(old, new)
         return
     if len(joined) < 2 or len(new) != len(old) - 1 or {cell.kind for cell in joined} != {"note"}:
         raise _would_split()
-    _compare(old[: hole - 1], new[: hole - 1])
-    _compare(old[hole + 1 :], new[hole:])
-
-
-def move(journal: Journal, cell: Cell, after: Cell | None) -> tuple[Journal, Cell]:
-    """See `Journal.move`."""
-    cell = journal.locate(cell)
-    index = _index_behind(journal, after)
-    if index in (cell.index, cell.index + 1):
-        return journal, cell
-    data, newline = journal.data, newline_of(cell.raw, journal.data)
-    start, end = cell.start, cell.start + len(cell.raw)
-    start = max(start, len(BOM)) if data.startswith(BOM) else start
-    content = _whole_lines(data[start:end], newline)
-    marked = cell.json is not None
-    at, framed = _framed(journal, index, content, newline, note=cell.kind == "note", marked=marked)
-    if at >= end:
-        edited = _parse(journal, data[:start] + data[end:at] + framed + data[at:])
-    else:
-        edited = _parse(journal, data[:at] + framed + data[at:start] + data[end:])
-    return edited, _compare_moved(journal.cells, edited.cells, cell, index)
-
-
-def _compare_moved(old: Sequence[Cell], new: Sequence[Cell], cell: Cell, index: int) -> Cell:
-    """The moved cell, if all others are as they were; notes around its old place may be one now."""
-    others = [*old[: cell.index], *old[cell.index + 1 :]]
-    place = index - 1 if index > cell.index else index
-    hole = cell.index if index > cell.index else cell.index + 1
-    wanted = [*others[:place], cell, *others[place:]]
-    _compare_joined(wanted, new, hole)
-    return new[place - 1 if len(new) < len(wanted) and hole <= place else place]
-
-
-def _whole_lines(raw: bytes, newline: bytes) -> bytes:
-    """`raw` without blank lines around it, ending in a newline."""
-    start = len(raw) - len(raw.lstrip(_BLANK))
-    line_start = max(raw.rfind(b"\n", 0, start), raw.rfind(b"\r", 0, start)) + 1
-    line_end = TO_LINE_END.match(raw, len(raw.rstrip(_BLANK)))  # the last line keeps its trailing blanks
-    return raw[line_start : line_end.end() if line_end else len(raw)] + newline
+    compare(old[: hole - 1], new[: hole - 1])
+    compare(old[hole + 1 :], new[hole:])
 
 
 def _respan(
-    journal: Journal, cell: Cell, raw: bytes, *, same_kind: bool = True, notices: tuple[str, ...] = ()
+    journal: Journal,
+    cell: Cell,
+    raw: bytes,
+    *,
+    same_kind: bool = True,
+    whole: bool = False,
+    notices: tuple[str, ...] = (),
 ) -> Journal:
-    """`raw` in the place of `cell`, if every other cell stays what it was."""
+    """`raw` in the place of `cell`, if every other cell stays what it was.
+
+    `whole`: `raw` may be any number of cells. `same_kind`: it is one of the kind that `cell` is of.
+    """
     end = cell.start + len(cell.raw)
-    edited = _parse(journal, journal.data[: cell.start] + raw + journal.data[end:], notices)
+    edited = reparsed(journal, journal.data[: cell.start] + raw + journal.data[end:], notices)
     before, behind = journal.cells[: cell.index], journal.cells[cell.index + 1 :]
-    if cell.kind == "conflict":
-        # What settles it may be prose, and become one with the notes around it.
-        before = before[:-1] if before and before[-1].kind == "note" else before
-        behind = behind[1:] if behind and behind[0].kind == "note" else behind
-        _compare(behind, edited.cells[max(len(edited.cells) - len(behind), 0) :])
-    _compare(before, edited.cells[: len(before)])
-    if cell.kind == "conflict":
+    if whole:
+        _compare_around(before, behind, edited.cells)
         return edited
-    if cell.kind != "unknown" or cell.fence:
-        _compare(behind, edited.cells[cell.index + 1 :])
-        if same_kind and edited.cells[cell.index].kind != cell.kind:
-            raise _would_split()
+    compare(before, edited.cells[: len(before)])
+    compare(behind, edited.cells[cell.index + 1 :])
+    if same_kind and edited.cells[cell.index].kind != cell.kind:
+        raise _would_split()
     return edited
 
 
-def _parse(journal: Journal, data: bytes, notices: tuple[str, ...] = ()) -> Journal:
+def _compare_around(before: Sequence[Cell], behind: Sequence[Cell], new: Sequence[Cell]) -> None:
+    """As `compare`; prose between `before` and `behind` may have become one with the notes around it."""
+    before = before[:-1] if before and before[-1].kind == "note" else before
+    rest = behind[1:] if behind and behind[0].kind == "note" else behind
+    compare(before, new[: len(before)])
+    compare(rest, new[max(len(new) - len(rest), 0) :])
+    last = new[len(new) - len(rest) - 1] if len(rest) < len(new) else None
+    if len(rest) < len(behind) and last and (last.kind == "unknown" or last.fence):
+        raise _would_split()
+
+
+def reparsed(journal: Journal, data: bytes, notices: tuple[str, ...] = ()) -> Journal:
+    """The journal that `data` is, of the same class as `journal`."""
     return type(journal).parse(data, notices=notices)
 
 
-def _compare(old: Sequence[Cell], new: Sequence[Cell]) -> None:
+def compare(old: Sequence[Cell], new: Sequence[Cell]) -> None:
+    """Raises TextWouldSplit unless the cells are the same but for blank lines around them."""
     if len(old) != len(new) or not all(map(_same, old, new)):
         raise _would_split()
 
@@ -269,9 +277,14 @@ def _same(old: Cell, new: Cell) -> bool:
     """Equal but for blank lines around, and for the marker that a note may have got to stand alone."""
     if old.kind != new.kind:
         return False
-    if old.raw == new.raw or (old.kind == "note" and old.text == new.text):
-        return True
-    return old.raw.removeprefix(BOM).strip(_BLANK) == new.raw.removeprefix(BOM).strip(_BLANK)
+    if old.kind == "note":
+        return old.text == new.text and old.id in ("", new.id)
+    return _bare(old) == _bare(new)
+
+
+def _bare(cell: Cell) -> bytes:
+    """What a cell is wherever it stands; a byte order mark is one only where the file begins."""
+    return (cell.raw.removeprefix(BOM) if cell.start == 0 else cell.raw).strip(BLANK)
 
 
 def _would_split() -> TextWouldSplit:

@@ -76,8 +76,12 @@ def _restored(old: list[tuple[bytes, bytes]], wanted: list[str], indent: int) ->
             for line in wanted
         ]
     supply = iter(hidden)
-    restored = (re.sub("\ufffd", lambda _: next(supply), line) for line in wanted)
-    return [(margin if line else b"") + line.encode("utf-8", "surrogateescape") for line in restored]
+    lines = []
+    for line in wanted:
+        restored = re.sub("\ufffd", lambda _: next(supply), line).encode("utf-8", "surrogateescape")
+        # Bytes that come to stand next to each other may be a character now.
+        lines.append((margin if line else b"") + (restored if decoded(restored) == line else encoded(line)))
+    return lines
 
 
 def _escaped(line: bytes) -> str:

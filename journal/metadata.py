@@ -38,14 +38,17 @@ def decode(raw: bytes) -> dict[str, Any]:
 
 
 def encode(values: Mapping[str, Any]) -> bytes:
-    """`values` as compact JSON that neither ends an HTML comment nor a backtick fence's info string."""
+    """`values` as compact JSON that neither ends an HTML comment nor a backtick fence's info string.
+
+    Half of a surrogate pair, which no file can hold, becomes a question mark.
+    """
     return _dump(dict(values)).encode("utf-8")
 
 
 def _dump(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     text = text.replace(">", "\\u003e").replace("`", "\\u0060")
-    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return _SURROGATE.sub("?", text)
 
 
 def rewrite(raw: bytes, changes: Mapping[str, Any]) -> bytes:
