@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING, Literal
 from engine.errors import SteerwayError
 from journal.document import Cell, Journal
 from journal.run.result import Event, Finished, Notice, Output, Result
-from journal.run.runner import Runner, label
 from journal.session.output import Lines
 
 if TYPE_CHECKING:
+    from journal.run.runner import Runner
     from journal.workspace import Workspace
+
+
+def label(cell: Cell) -> str:
+    """What a person calls the cell."""
+    return cell.name or cell.id or f"#{cell.index + 1}"
 
 
 @dataclass(eq=False)
@@ -57,9 +62,10 @@ class Execution:
         on_input: Callable[[str, bool], str] | None = None,
         size: tuple[int, int] = (24, 100),
     ) -> None:
-        self.runner = Runner(
-            path, workspace, on_event=self._event, stdin="terminal", on_input=on_input, size=size
-        )
+        self._place = (path, workspace)
+        self._on_input, self._size = on_input, size
+        self._runner: Runner | None = None
+        self._making = threading.Lock()
         self.runs: dict[str, CellRun] = {}
         self.notices: deque[str] = deque(maxlen=20)
         self.running: Cell | None = None
@@ -69,6 +75,28 @@ class Execution:
         self._batches = 0
         self._closed = False
         self._thread: threading.Thread | None = None
+
+    @property
+    def runner(self) -> Runner:
+        """What runs them; made when first asked for, since opening a journal should not wait for it."""
+        from journal.run.runner import Runner
+
+        with self._making:
+            if self._runner is None:
+                self._runner = Runner(
+                    *self._place,
+                    on_event=self._event,
+                    stdin="terminal",
+                    on_input=self._on_input,
+                    size=self._size,
+                )
+            return self._runner
+
+    def resize(self, rows: int, columns: int) -> None:
+        """The size of the terminal that cells see."""
+        self._size = (rows, columns)
+        if self._runner is not None:
+            self._runner.resize(rows, columns)
 
     @property
     def busy(self) -> bool:
@@ -95,7 +123,8 @@ class Execution:
         with self._condition:
             busy = self.busy
             self._forget(None)
-        self.runner.interrupt()
+        if self._runner is not None:
+            self._runner.interrupt()
         return busy
 
     def write(self, text: str) -> None:
@@ -105,7 +134,8 @@ class Execution:
     def restart(self) -> None:
         """End shells and kernels; their state is lost. Blocks."""
         self.interrupt()
-        self.runner.restart()
+        if self._runner is not None:
+            self._runner.restart()
 
     def close(self) -> None:
         """Stop everything. Blocks."""
@@ -114,7 +144,8 @@ class Execution:
             self._closed = True
             self._condition.notify()
             thread = self._thread
-        self.runner.close()
+        if self._runner is not None:
+            self._runner.close()
         if thread is not None:
             thread.join(10)
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.errors import SteerwayError
-from journal.context import Entry, Snapshot, snapshot
 from journal.counting import Counted, counted, counting_request, estimated
 from journal.document import REFERENCE_KINDS, Cell, Journal
-from journal.references import Resolved, parse_reference, resolve
 
 if TYPE_CHECKING:
     from engine.runtime.base import Engine
     from engine.runtime.worker import EngineThread
+    from journal.context import Entry, Snapshot
+    from journal.references import Resolved
     from journal.session.session import Session
 
 
@@ -48,6 +48,8 @@ class Meter:
 
     def read(self, journal: Journal, step: Cell | None) -> Snapshot:
         """What a suggestion would read at `step`."""
+        from journal.context import snapshot
+
         return snapshot(journal, path=self._session.path, workspace=self._session.workspace, step=step)
 
     def estimate(self, taken: Snapshot) -> Reading:
@@ -94,6 +96,8 @@ class Meter:
 
 def look_up(session: Session, journal: Journal) -> dict[str, Resolved]:
     """What every reference of the journal leads to, by the cell's key. Blocks."""
+    from journal.references import parse_reference, resolve
+
     found = {}
     for cell in journal.cells:
         if cell.kind in REFERENCE_KINDS:

@@ -6,14 +6,17 @@ import time
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from journal.document import Cell, Journal, Problem
-from journal.references import Resolved
 from journal.session.execution import CellRun
 from journal.session.meter import Reading
 from journal.session.output import Lines
 from journal.session.standing import Standing
 from journal.tui.blocks.view import View
+
+if TYPE_CHECKING:
+    from journal.references import Resolved
 
 
 @dataclass

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from journal.document import Cell, Problem, Sides
-from journal.references import Resolved
 from journal.session.execution import CellRun
 from journal.session.output import Lines
 from journal.session.standing import Standing
+
+if TYPE_CHECKING:
+    from journal.references import Resolved
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from textual.widgets import TextArea
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import SteerwayError
 from journal import compose
 from journal.document import REFERENCE_KINDS, Cell
-from journal.references import parse_reference
 from journal.tui import outside_editor
 from journal.tui.handlers.base import Base
 from journal.tui.pointing import from_text, meta_changes
 from journal.tui.screens.ask import AskScreen
 from journal.tui.screens.choice import Answer, ChoiceScreen
 from journal.tui.widgets.cells import GUTTER, MARGIN, Cells
-from journal.tui.widgets.editor import Editor
+
+if TYPE_CHECKING:
+    from textual.widgets import TextArea
+
+    from journal.tui.widgets.editor import Editor
 
 KINDS = (
     Answer("s", "sh", "sh: shell commands"),
@@ -57,6 +58,8 @@ class Editing(Base):
 
     def open_editor(self, cell: Cell) -> None:
         """Edit the cell's text where it stands."""
+        from journal.tui.widgets.editor import Editor
+
         self.editor = Editor(cell, cell.text, self.cells.palette, blink=self.blinks)
         self.facts.editing = (cell.key, max(3, cell.text.count("\n") + 1))
         self.cells.changed([cell.key])
@@ -176,6 +179,8 @@ class Editing(Base):
         )
 
     def _ask_reference(self, cell: Cell) -> None:
+        from journal.references import parse_reference
+
         origin = parse_reference(cell).origin
 
         def got(text: str | None) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from journal.context import reference_paths
 from journal.counting import about_tokens
 from journal.document import Cell, Journal
-from journal.references import Resolved
 from journal.session.meter import Reading, look_up
 from journal.session.output import Lines
 from journal.session.standing import Standing, past_outputs, standings
 from journal.tui.handlers.base import Base
-from journal.watch import Watcher
+
+if TYPE_CHECKING:
+    from journal.references import Resolved
+    from journal.watch import Watcher
 
 DELAY_SECONDS = 0.15
 
@@ -125,6 +127,9 @@ class Knowing(Base):
         journal, path, workspace = self.session.journal, self.session.path, self.session.workspace
 
         def work() -> None:
+            from journal.context import reference_paths
+            from journal.watch import Watcher
+
             if self._watcher is None:
                 self._watcher = Watcher(self.files_changed)
             self._watcher.watch(

@@ -6,9 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from journal.document import Cell
-from journal.run.plan import choose
-from journal.run.runner import label
-from journal.run.trust import dangers
+from journal.session.execution import label
 from journal.tui.handlers.base import Base
 from journal.tui.screens.ask import AskScreen
 from journal.tui.screens.choice import Answer, ChoiceScreen
@@ -25,6 +23,7 @@ class Running(Base):
         self._changed: set[str] = set()
         self._lock = threading.Lock()
         self._shown_soon = False
+        self._states: dict[str, tuple[int, str]] = {}
         self.set_interval(1.0, self._tick, name="running time")
 
     # -- actions
@@ -51,10 +50,12 @@ class Running(Base):
             self._choose(until=cell.index)
 
     def _choose(self, *, step: Cell | None = None, until: int | None = None) -> None:
-        journal, runner = self.session.journal, self.execution.runner
+        journal = self.session.journal
 
         def work() -> tuple[Cell, ...]:
-            chosen = choose(journal, runner)
+            from journal.run.plan import choose
+
+            chosen = choose(journal, self.execution.runner)
             inside = {cell.key for cell in journal.cells_of(step)} if step is not None else None
             return tuple(
                 cell
@@ -85,6 +86,8 @@ class Running(Base):
         self.background("trust", self.session.may_run, answered)
 
     def _ask_trust(self, cells: Sequence[Cell]) -> None:
+        from journal.run.trust import dangers
+
         found = dangers(cells)
         lines = ["Its code was not written here and nobody has agreed to it yet.", "Read it before it runs."]
         if found:
@@ -169,15 +172,20 @@ class Running(Base):
             self._shown_soon = False
         while self.execution.notices:
             self.say(self.execution.notices.popleft())
-        self.cells.changed(())
-        self._follow(changed)
-        if any(self._ended(key) for key in changed):
-            self.look_again()
-        self.show_steps()
+        if self.cells.shows(changed):
+            self.cells.changed(())
+            self._follow(changed)
+        states = {key: self._state(key) for key in changed}
+        if any(self._states.get(key) != state for key, state in states.items()):
+            self._states.update(states)
+            self.show_steps()
+            if any(state in ("done", "") for _, state in states.values()):
+                self.look_again()
 
-    def _ended(self, key: str) -> bool:
+    def _state(self, key: str) -> tuple[int, str]:
+        """Which run the cell has and how far that is: a quick cell is done twice within a frame."""
         run = self.execution.runs.get(key)
-        return run is None or run.state == "done"
+        return (id(run), run.state) if run is not None else (0, "")
 
     def _follow(self, changed: set[str]) -> None:
         """Keep the end of the selected cell's output on the screen while it grows."""

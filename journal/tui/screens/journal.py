@@ -184,7 +184,7 @@ class JournalScreen(Running, Editing, Filing, Moving, Knowing):
         self.query_one("#context").display = self.panes_chosen.get("context", width >= NARROW)
         self.query_one("#steps").display = self.panes_chosen.get("steps", width >= 60)
         inner = max(20, self.cells.size.width or width - 40)
-        self.execution.runner.resize(24, min(inner, 160))
+        self.execution.resize(24, min(inner, 160))
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         self.query_one(KeyBar).show(

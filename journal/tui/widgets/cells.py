@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from rich.segment import Segment
@@ -28,6 +29,15 @@ from journal.tui.widgets.rows import Rows, strip_of
 GUTTER = 3
 MARGIN = 2
 KEPT_BLOCKS = 400
+
+
+@dataclass(slots=True)
+class Block:
+    """A cell laid out: for which state of it, its rows, and those drawn so far."""
+
+    view: View
+    rows: list[Row]
+    strips: dict[tuple[int, str], Strip] = field(default_factory=dict)
 
 
 class Cells(Rows, can_focus=True):
@@ -51,7 +61,7 @@ class Cells(Rows, can_focus=True):
         self.placeholder: tuple[str, ...] = ()
         self.cells: tuple[Cell, ...] = ()
         self.selected = 0
-        self._blocks: dict[str, tuple[View, list[Row]]] = {}
+        self._blocks: dict[str, Block] = {}
         self._heights: list[int] = []
         self._known: dict[str, int] = {}
         self._tops: list[int] = [0]
@@ -78,6 +88,13 @@ class Cells(Rows, can_focus=True):
         for key in keys:
             self._blocks.pop(key, None)
         self.settle()
+
+    def shows(self, keys: Iterable[str]) -> bool:
+        """Whether any of these cells is on the screen."""
+        top = round(self.scroll_y)
+        first, last = self._at(top), self._at(top + self.size.height)
+        wanted = set(keys)
+        return bool(self.cells) and any(cell.key in wanted for cell in self.cells[first : last + 1])
 
     def repaint(self) -> None:
         """The theme changed: nothing drawn so far is right."""
@@ -109,17 +126,16 @@ class Cells(Rows, can_focus=True):
     def _sum(self) -> None:
         self._tops = list(accumulate(self._heights, initial=1))
 
-    def _block(self, index: int) -> list[Row]:
+    def _block(self, index: int) -> Block:
         """The rows of a cell, laid out now if they were not, or were for another state of it."""
         cell = self.cells[index]
         view = self.view(cell)
         kept = self._blocks.get(cell.key)
-        if kept is not None and kept[0] == view:
-            return kept[1]
-        rows = cell_rows(view, self._inner, self.palette)
-        self._blocks[cell.key] = (view, rows)
-        self._known[cell.key] = len(rows) + 1
-        return rows
+        if kept is not None and kept.view == view:
+            return kept
+        block = self._blocks[cell.key] = Block(view, cell_rows(view, self._inner, self.palette))
+        self._known[cell.key] = len(block.rows) + 1
+        return block
 
     def settle(self) -> None:
         """Lay out what is on the screen, keep it in place, and draw."""
@@ -138,7 +154,7 @@ class Cells(Rows, can_focus=True):
             first, last = self._at(top), self._at(top + self.size.height)
             different = False
             for index in range(first, last + 1):
-                height = len(self._block(index)) + 1
+                height = len(self._block(index).rows) + 1
                 if height != self._heights[index]:
                     self._heights[index] = height
                     different = True
@@ -196,7 +212,7 @@ class Cells(Rows, can_focus=True):
         self.post_message(self.Moved())
 
     def _block_measured(self, index: int) -> None:
-        height = len(self._block(index)) + 1
+        height = len(self._block(index).rows) + 1
         if height != self._heights[index]:
             self._heights[index] = height
             self._sum()
@@ -275,20 +291,25 @@ class Cells(Rows, can_focus=True):
         index = bisect_right(self._tops, row) - 1
         if not 0 <= index < len(self.cells):
             return Strip.blank(width, ground)
-        rows = self._block(index)
+        block = self._block(index)
         inside = row - self._tops[index]
-        if inside >= len(rows):
+        if inside >= len(block.rows):
             return Strip.blank(width, ground)
-        strip = strip_of(rows[inside], GUTTER + self._inner, ground, GUTTER, self._mark(index))
-        return strip.adjust_cell_length(width, ground)
+        colour = self._mark(index)
+        strip = block.strips.get((inside, colour))
+        if strip is None:
+            mark = Segment(" ▌ ", Style(color=colour)) if colour else None
+            drawn = strip_of(block.rows[inside], GUTTER + self._inner, ground, GUTTER, mark)
+            strip = block.strips[inside, colour] = drawn.adjust_cell_length(width, ground)
+        return strip
 
-    def _mark(self, index: int) -> Segment | None:
+    def _mark(self, index: int) -> str:
+        """The colour of the bar beside a cell; "" for none."""
         if index != self.selected:
-            return None
+            return ""
         focused = self.screen.focused
         lit = focused is self or (focused is not None and focused.id == "editor")
-        colour = self.palette.accent if lit else self.palette.faint
-        return Segment(" ▌ ", Style(color=colour))
+        return self.palette.accent if lit else self.palette.faint
 
     def _render_placeholder(self, y: int, ground: Style) -> Strip:
         line = y - max(1, (self.size.height - len(self.placeholder)) // 3)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 
-from journal.context import Entry
-from journal.session.meter import Reading
 from journal.tui.blocks.row import Row, clean, spread, wrapped
 from journal.tui.widgets.rows import Rows
+
+if TYPE_CHECKING:
+    from journal.context import Entry
+    from journal.session.meter import Reading
 
 _DRIFTS = {"same": "✓", "drifted": "≠ drifted", "unpinned": "", "missing": "✗ missing", "": ""}
 
