@@ -65,7 +65,6 @@ async def picture(journal: Path) -> str:
         await pilot.pause(0.2)
         svg = app.export_screenshot(title="steerway refunds.journal.md", simplify=True)
     screen.close()
-    session.workspace.close()
     return svg
 
 

@@ -54,6 +54,8 @@ class Session:
         self.gone = False
         self._trusted: bool | None = None
         self._disk = threading.Lock()
+        self.read_only = why_read_only(self.path)
+        """Why the file cannot be saved where it is, when it was last read or written; "" if it can."""
 
     @property
     def title(self) -> str:
@@ -64,18 +66,6 @@ class Session:
     def unsaved(self) -> bool:
         """Whether there is something that the file does not hold."""
         return self.gone or self.draft is not None or self.journal.data != self.stamp.data
-
-    @property
-    def read_only(self) -> str:
-        """Why the file cannot be saved where it is; "" when it can."""
-        target = self.path.resolve()
-        for place, what in ((target, "the file"), (target.parent, "its folder")):
-            try:
-                if not place.stat().st_mode & 0o222 or not os.access(place, os.W_OK):
-                    return f"{what} is read-only"
-            except OSError:
-                continue
-        return ""
 
     # -- edits
 
@@ -212,6 +202,7 @@ class Session:
         with self._disk:
             journal = self.journal
             changed = self.gone or journal.data != self.stamp.data
+            self.read_only = why_read_only(self.path)
             self.stamp = files.save(self.path, journal, None if self.gone else self.stamp)
             self.gone = False
         if not self.unsaved:
@@ -229,6 +220,7 @@ class Session:
         self.autosave.close()
         self.path, self.stamp, self.gone = path, stamp, False
         self.autosave = Autosave(path)
+        self.read_only = why_read_only(path)
         return Saved(path, True)
 
     def overwrite(self) -> Saved:
@@ -267,6 +259,7 @@ class Session:
     def reload(self) -> None:
         """Go on with what is on disk; what was here is kept aside and can be undone to. Blocks."""
         journal, stamp = files.read(self.path)
+        self.read_only = why_read_only(self.path)
         if self.unsaved:
             recovery.keep(self.path, recoverable(self.journal, self.draft))
         self.draft, self._trusted = None, None
@@ -332,9 +325,11 @@ class Session:
                     return step
         return self.journal.steps[-1] if self.journal.steps else None
 
-    def find_step(self) -> None:
-        """Ask the workspace's state which step is the current one. Blocks."""
+    def find_step(self) -> bool:
+        """Ask the workspace's state which step is the current one; whether it is another now. Blocks."""
+        before = self.step_key
         self.step_key = self.workspace.state.current_step(self.workspace.key(self.path))
+        return self.step_key != before
 
     def remember_step(self, step: Cell) -> None:
         """Be at this step, for editors and commands as well. Blocks."""
@@ -344,6 +339,18 @@ class Session:
     def close(self) -> None:
         """Let go of everything; a recovery copy of what is unsaved stays."""
         self.autosave.close()
+
+
+def why_read_only(path: Path) -> str:
+    """Why the file cannot be written, in a few words; "" when it can. Blocks."""
+    target = path.resolve()
+    for place, what in ((target, "the file"), (target.parent, "its folder")):
+        try:
+            if not place.stat().st_mode & 0o222 or not os.access(place, os.W_OK):
+                return f"{what} is read-only"
+        except OSError:
+            continue
+    return ""
 
 
 def recoverable(journal: Journal, draft: Draft | None) -> bytes:

@@ -11,7 +11,7 @@ from textual.screen import Screen
 from journal.session.session import Session
 from journal.tui.actions import ACTIONS
 from journal.tui.screens.journal import JournalScreen
-from journal.tui.theme import DARK, LIGHT
+from journal.tui.theme import ANSI_DARK, ANSI_LIGHT, DARK, LIGHT
 
 if TYPE_CHECKING:
     from journal.session.meter import Meter
@@ -31,6 +31,7 @@ class SteerwayApp(App[None]):
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = theme
+        self.ansi_theme_dark, self.ansi_theme_light = ANSI_DARK, ANSI_LIGHT
         self.blinks = not still
         if still:
             self.animation_level = "none"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.terminal_theme import TerminalTheme
 from textual.theme import Theme
 
 if TYPE_CHECKING:
@@ -40,6 +41,25 @@ LIGHT = Theme(
     dark=False,
     variables={"footer-key-foreground": "#9a5b00", "input-selection-background": "#2f6496 25%"},
 )
+
+
+# What the sixteen colours of a cell's output become: readable on our own grounds.
+ANSI_DARK = TerminalTheme(
+    (0x15, 0x17, 0x1C),
+    (0xD6, 0xD9, 0xE0),
+    [(60, 64, 74), (224, 133, 133), (147, 189, 125), (224, 178, 116), (127, 168, 209), (201, 160, 220),
+     (122, 190, 190), (214, 217, 224)],
+    [(120, 125, 138), (240, 160, 160), (170, 210, 150), (240, 200, 145), (155, 190, 225), (216, 180, 232),
+     (150, 210, 210), (240, 242, 246)],
+)  # fmt: skip
+ANSI_LIGHT = TerminalTheme(
+    (0xFB, 0xFA, 0xF7),
+    (0x2A, 0x2C, 0x31),
+    [(42, 44, 49), (178, 58, 58), (60, 122, 44), (154, 91, 0), (47, 100, 150), (125, 60, 152),
+     (20, 120, 120), (110, 112, 118)],
+    [(90, 93, 100), (200, 80, 80), (80, 145, 62), (176, 110, 15), (70, 125, 178), (150, 85, 176),
+     (40, 145, 145), (70, 72, 78)],
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

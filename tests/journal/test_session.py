@@ -261,6 +261,7 @@ def test_saving_under_another_name_goes_on_with_that_file(session: Session, tmp_
 def test_a_read_only_file_says_so(session: Session) -> None:
     assert session.read_only == ""
     session.path.chmod(0o444)
+    session.reload()
     assert session.read_only == "the file is read-only"
 
 

@@ -206,6 +206,27 @@ async def test_a_running_cell_is_interrupted(journal: Path) -> None:
         await says(person, "■ interrupted")
 
 
+async def test_a_python_cell_asks_and_is_answered(journal: Path) -> None:
+    code = "```python {\"id\":\"p001\"}\nprint(input('Name? ') + '!')\n```\n"
+    journal.write_text(TEXT + "\n" + code)
+    trust(journal)
+    async with opened(journal) as person:
+        await person.goes_to("p001")
+        await person.presses("r")
+        await person.waits(lambda: isinstance(person.pilot.app.screen, AskScreen), "the question", limit_s=60)
+        await person.types("Ada")
+        await person.presses("enter")
+        await says(person, "Ada!")
+
+
+async def test_another_programs_step_is_followed(journal: Path) -> None:
+    async with opened(journal) as person:
+        elsewhere = Workspace.find(journal)
+        elsewhere.set_current_step(journal, person.session.journal.step("s002"))
+        elsewhere.close()
+        await says(person, "▶ Mend")
+
+
 async def test_results_of_an_earlier_session_are_shown(journal: Path) -> None:
     trust(journal)
     async with opened(journal) as person:

@@ -70,7 +70,6 @@ def apps() -> Iterator[list[SteerwayApp]]:
     yield opened
     for app in opened:
         app.journal.close()
-        app.journal.session.workspace.close()
 
 
 def ran(app: SteerwayApp, name: str) -> None:

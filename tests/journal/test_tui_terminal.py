@@ -16,6 +16,7 @@ from ptyprocess import PtyProcess
 from journal import recovery
 from journal.document import Journal
 from journal.run.trust import Trust
+from tests.cli import complaint, steerway
 
 STEERWAY = str(Path(sys.executable).with_name("steerway"))
 TEXT = b"""---\r
@@ -151,3 +152,13 @@ def test_without_a_file_the_active_journal_opens(folder: Path) -> None:
     terminal.sees("Retry")
     terminal.presses("q")
     assert terminal.ends() == 0
+
+
+def test_without_a_journal_or_a_terminal_one_line_says_what_to_do(
+    tmp_path: Path, isolated_home: Path
+) -> None:
+    (tmp_path / ".git").mkdir()
+    assert "steerway new" in complaint(steerway(cwd=tmp_path))
+    assert "there is no file" in complaint(steerway("open", "gone.journal.md", cwd=tmp_path))
+    (tmp_path / "work.journal.md").write_bytes(TEXT)
+    assert "opens in a terminal" in complaint(steerway("work.journal.md", cwd=tmp_path))

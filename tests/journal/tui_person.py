@@ -73,4 +73,3 @@ async def opened(path: Path, *, size: tuple[int, int] = (120, 40)) -> AsyncItera
             yield person
     finally:
         app.journal.close()
-        app.journal.session.workspace.close()

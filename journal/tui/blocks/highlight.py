@@ -47,12 +47,12 @@ def _colour(text: Text, shown: str, kind: str, palette: Palette) -> None:
     from engine import grammars
 
     language = "bash" if kind in _SHELLS else _ALIASES.get(kind, kind)
-    parser = grammars.parser(language)
-    if parser is None:
-        return
     source = shown.encode("utf-8", "replace")
+    tree = grammars.parse(source, language)
+    if tree is None:
+        return
     offsets = None if len(source) == len(shown) else _character_offsets(shown)
-    stack = [parser.parse(source).root_node]
+    stack = [tree.root_node]
     while stack:
         node = stack.pop()
         style = _style(node, palette)

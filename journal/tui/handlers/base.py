@@ -133,6 +133,9 @@ class Base(Screen[None]):
     def watch_files(self) -> None:
         """Watch what the journal is made of now."""
 
+    def look_at_disk(self) -> None:
+        """Compare the file with what was read, and take in or ask about what is new."""
+
     def files_changed(self, paths: frozenset[Path]) -> None:
         """Other programs changed files. From the watcher's thread."""
 

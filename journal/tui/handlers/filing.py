@@ -117,11 +117,12 @@ class Filing(Base):
     def files_changed(self, paths: frozenset[Path]) -> None:
         """The watcher saw files change. From its thread."""
         if self.session.path in paths or self.session.path.resolve() in paths:
-            self.call(self._look_at_disk)
+            self.call(self.look_at_disk)
         else:
             self.call(self.look_again)
 
-    def _look_at_disk(self) -> None:
+    def look_at_disk(self) -> None:
+        """Compare the file with what was read, and take in or ask about what is new."""
         self.background("look", self.session.look, self._found)
 
     def _found(self, outside: Outside | None) -> None:
@@ -171,11 +172,19 @@ class Filing(Base):
 
     # -- what an earlier session left
 
-    def offer_leftovers(self, copies: list[Path]) -> None:
-        """Text was found that never reached the file."""
+    def find_leftovers(self) -> None:
+        """Look for text that never reached the file."""
+
+        def work() -> tuple[list[Path], float]:
+            copies = self.session.leftovers()
+            return copies, copies[0].stat().st_mtime if copies else 0.0
+
+        self.background("save", work, lambda found: self._offer_leftovers(*found))
+
+    def _offer_leftovers(self, copies: list[Path], written: float) -> None:
         if not copies:
             return
-        when = time.strftime("%d %b %H:%M", time.localtime(copies[0].stat().st_mtime))
+        when = time.strftime("%d %b %H:%M", time.localtime(written))
         more = f" and {len(copies) - 1} older" if len(copies) > 1 else ""
         lines = (f"From {when}{more}: an earlier session ended before it was saved.",)
         answers = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -40,6 +41,7 @@ class Knowing(Base):
     _waiting = False
     _counting = False
     _watcher: Watcher | None = None
+    _watch_lock = threading.Lock()
     _elsewhere: Mapping[str, str] = MappingProxyType({})
 
     def look_again(self) -> None:
@@ -126,17 +128,24 @@ class Knowing(Base):
         """Watch the journal and every file its references may read."""
         journal, path, workspace = self.session.journal, self.session.path, self.session.workspace
 
-        def work() -> None:
+        def work() -> bool:
             from journal.context import reference_paths
             from journal.watch import Watcher
 
-            if self._watcher is None:
-                self._watcher = Watcher(self.files_changed)
-            self._watcher.watch(
-                {path, path.resolve(), *reference_paths(journal, path=path, workspace=workspace)}
-            )
+            wanted = {path, path.resolve(), *reference_paths(journal, path=path, workspace=workspace)}
+            with self._watch_lock:
+                first = self._watcher is None
+                if self._watcher is None:
+                    self._watcher = Watcher(self.files_changed)
+                self._watcher.watch(wanted)
+                return first
 
-        self.background("watch", work)
+        def done(first: bool) -> None:
+            # What changed between the reading and the watching was seen by neither.
+            if first:
+                self.look_at_disk()
+
+        self.background("watch", work, done)
 
     def stop_watching(self) -> None:
         """Blocks until a running callback has returned."""

@@ -29,6 +29,7 @@ from journal.tui.widgets.rows import Rows
 from journal.tui.widgets.steps import StepLine, Steps
 
 NARROW, WIDE = 110, 160
+FOLLOW_SECONDS = 2.0
 EMPTY = (
     "An empty journal.",
     "",
@@ -93,10 +94,21 @@ class JournalScreen(Running, Editing, Filing, Moving, Knowing):
             # Only if nobody has moved meanwhile.
             here = self.cell is before and step is not None
             self.show_document(step.key if step is not None and here else None)
-            self.background("save", self.session.leftovers, self.offer_leftovers)
+            self.find_leftovers()
 
         self.background("step", work, done)
         self.app.theme_changed_signal.subscribe(self, lambda theme: self._repaint())
+        self.set_interval(FOLLOW_SECONDS, self._follow_step, name="current step")
+
+    def _follow_step(self) -> None:
+        """An editor, or another terminal, may have made another step the current one."""
+        before = self.session.step_key
+
+        def found(changed: bool) -> None:
+            if changed and before != self.session.step_key:
+                self.show_document()
+
+        self.background("follow", self.session.find_step, found)
 
     def _repaint(self) -> None:
         for rows in self.query(Rows):
@@ -226,3 +238,4 @@ class JournalScreen(Running, Editing, Filing, Moving, Knowing):
         self.execution.close()
         self.meter.close()
         self.session.close()
+        self.session.workspace.close()
