@@ -41,12 +41,16 @@ def merge(base: Journal, ours: Journal, theirs: Journal) -> Journal:
         return theirs
     if BOM in (version.data[:3] for version in (base, ours, theirs)):
         bare = (type(ours).parse(version.data.removeprefix(BOM)) for version in (base, ours, theirs))
-        return type(ours).parse(BOM + merge(*bare).data)
+        return type(ours).parse(BOM + _merged(*bare))
+    return type(ours).parse(_merged(base, ours, theirs))
+
+
+def _merged(base: Journal, ours: Journal, theirs: Journal) -> bytes:
     newline = newline_of(ours.data, theirs.data)
     merged: list[bytes] = []
     for chunk in _chunks(base.cells, ours.cells, theirs.cells, _identity):
         merged += _merge_cells(chunk, newline)
-    return type(ours).parse(_joined(merged, newline))
+    return _joined(merged, newline)
 
 
 def _identity(cell: Cell) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from journal import ids
 from journal.document import Journal
 from journal.errors import JournalError
 from journal.merge import merge
+from journal.scan import BOM
 
 SMALL = b"""---
 title: Small
@@ -97,13 +98,25 @@ def test_a_conflict_is_replaced_by_typing() -> None:
     assert edited.data == b"before\n\nby hand\n\n```sh {}\n```\n"
 
 
-@settings(max_examples=300)
+@settings(max_examples=500)
 @given(data=st.data())
 def test_every_side_of_any_file_can_be_chosen(
     data: st.DataObject, journal_bytes: st.SearchStrategy[bytes]
 ) -> None:
-    between = conflict(data.draw(journal_bytes) + b"\n", data.draw(journal_bytes) + b"\n")
-    journal = Journal.parse(data.draw(journal_bytes) + b"\n" + between + data.draw(journal_bytes))
+    check_sides(*(data.draw(journal_bytes) for _ in range(4)))
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, derandomize=False)
+@given(data=st.data())
+def test_every_side_of_any_file_can_be_chosen_at_length(
+    data: st.DataObject, journal_bytes: st.SearchStrategy[bytes]
+) -> None:
+    check_sides(*(data.draw(journal_bytes) for _ in range(4)))
+
+
+def check_sides(before: bytes, ours: bytes, theirs: bytes, after: bytes) -> None:
+    journal = Journal.parse(before + b"\n" + conflict(ours + b"\n", theirs + b"\n") + after)
     for cell in [cell for cell in journal.cells if cell.kind == "conflict"]:
         end = cell.start + len(cell.raw)
         for side in ("ours", "theirs", "both"):
@@ -208,12 +221,30 @@ def test_two_branches_of_random_edits_lose_nothing(seed: int) -> None:
     assert b"".join(cell.raw for cell in merged.cells) == merged.data
 
 
-@settings(max_examples=200)
+@settings(max_examples=500)
 @given(data=st.data())
 def test_any_two_files_merge_without_loss(
     data: st.DataObject, journal_bytes: st.SearchStrategy[bytes]
 ) -> None:
-    base, ours, theirs = (Journal.parse(data.draw(journal_bytes)) for _ in range(3))
+    check_merged(*(data.draw(journal_bytes) for _ in range(3)))
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, derandomize=False)
+@given(data=st.data())
+def test_any_two_files_merge_without_loss_at_length(
+    data: st.DataObject, journal_bytes: st.SearchStrategy[bytes]
+) -> None:
+    check_merged(*(data.draw(journal_bytes) for _ in range(3)))
+
+
+def test_a_merge_keeps_a_second_byte_order_mark_where_it_is() -> None:
+    check_merged(b"", BOM + BOM + b"```{", b"\n")
+    check_merged(b"`", b"", BOM + BOM + b"\n")
+
+
+def check_merged(*versions: bytes) -> None:
+    base, ours, theirs = (Journal.parse(version) for version in versions)
     merged = merge(base, ours, theirs)
     words = set(merged.data.removeprefix(b"\xef\xbb\xbf").split())
     old = set(base.data.removeprefix(b"\xef\xbb\xbf").split())
