@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from types import FrameType
 
 import pytest
 from hypothesis import given, settings
@@ -85,6 +87,70 @@ def test_byte_rule_at_length(data: st.DataObject, journal_bytes: st.SearchStrate
 def test_hostile_input_of_half_a_megabyte(seed: bytes) -> None:
     """Would take minutes, and so run into the test's time limit, if any part were quadratic."""
     check(seed * (500_000 // len(seed)))
+
+
+CONFLICT = b"<<<<<<< a\nx\n=======\ny\n>>>>>>> b\n"
+LONG = {
+    "title": (b"# a", b" ", b"x"),
+    "step's heading": (b'<!-- journal:{"kind":"step"} -->\n# x', b" ", b"x"),
+    "step's hashes": (b'<!-- journal:{"kind":"step"} -->\n# x', b" #", b"x"),
+    "step's blank lines": (b'<!-- journal:{"kind":"step"} -->\n', b" \n\t", b""),
+    "link": (b'<!-- journal:{"kind":"doc"} -->\n[', b"\\[", b""),
+    "marked notes": (b"", b'<!-- journal:{"kind":"note"} -->\nx\n', b""),
+    "one id": (b"", b'```sh {"id":"a"}\n```\n', b""),
+    "info string": (b"```sh {}", b" ", b"x\n"),
+    "code's spaces": (b"   ```sh {}\n", b" ", b"\n   ```\n"),
+    "keys": (b"```sh {", b'"a":1,', b'"b":2}\n```\n'),
+    "surrogates": (b'```sh {"a":"', b"\\ud800", b'"}\n```\n'),
+    "nested conflicts": (b"", b"<<<<<<< a\nx\n=======\ny\n", b""),
+    "conflict ends": (b"", b">>>>>>> a\n", b""),
+    "half conflicts": (b"", b"<<<<<<< a\n=======\n", b""),
+    "conflicts in code": (b"```sh {}\n", CONFLICT, b""),
+    "conflicts that cut cells": (b"", b"<<<<<<< a\n```sh {}\n=======\n~~~py {}\n>>>>>>> b\n```\n", b""),
+    "conflicts in items": (b"", b"- a\n" + CONFLICT, b""),
+    "tags": (b"", b"<b>\n", b""),
+    "HTML in items": (b"", b"- <!--\n", b""),
+    "fences in items": (b"", b"- ```\n", b""),
+    "lazy lines": (b"> > > > > > > >x\n", b"x\n", b""),
+    "front matter": (b"---\n", b"- [\n", b"---\n"),
+    "almost a rule": (b"", b"* * ", b"x"),
+    "almost an underline": (b"a\n-", b" -", b"x"),
+    "half characters": (b"", b"\xe2\x80", b""),
+}
+
+
+@pytest.mark.parametrize("parts", LONG.values(), ids=LONG.keys())
+def test_long_input_of_half_a_megabyte(parts: tuple[bytes, bytes, bytes]) -> None:
+    """As above, for what comes between a beginning and an end."""
+    first, seed, last = parts
+    check(first + seed * (500_000 // len(seed)) + last)
+
+
+def calls(data: bytes) -> int:
+    """How many functions, of Python's own too, are called to parse `data`."""
+    count = 0
+
+    def profile(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(profile)
+    try:
+        Journal.parse(data)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [*((b"", seed, b"") for seed in HOSTILE.values()), *LONG.values()],
+    ids=[*HOSTILE.keys(), *LONG.keys()],
+)
+def test_twice_the_input_is_twice_the_work(parts: tuple[bytes, bytes, bytes]) -> None:
+    first, seed, last = parts
+    small, large = (first + seed * (size // len(seed)) + last for size in (10_000, 20_000))
+    assert calls(large) <= 2.2 * calls(small) + 200
 
 
 def fences_here(data: bytes) -> list[tuple[int, int]]:
