@@ -8,7 +8,7 @@ from engine import grammars
 from engine.decode.suffix import after, before
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Parser
+    from tree_sitter import Node
 
 WINDOW_CHARACTERS = 4000
 
@@ -24,17 +24,14 @@ class Syntax:
         self._language = language
         self._prefix = before(prefix, WINDOW_CHARACTERS)
         self._suffix = after(suffix, WINDOW_CHARACTERS)
-        self._parser: Parser | None = None
-        self._asked = False
 
     def finished(self, text: str) -> bool | None:
         """Whether `text` at the cursor leaves nothing unfinished there. None: cannot tell."""
-        parser = self._ready()
-        if parser is None:
-            return None
         head = self._prefix.encode("utf-8", "replace")
         source = head + text.encode("utf-8", "replace") + b"\n" + self._suffix.encode("utf-8", "replace")
-        tree = parser.parse(source)
+        tree = grammars.parse(source, self._language)
+        if tree is None:
+            return None
         start = self._prefix.rfind("\n") + 1
         begin = len(self._prefix[:start].encode("utf-8", "replace"))
         end = len(source) - len(source[len(head) + len(text.encode("utf-8", "replace")) :].lstrip())
@@ -42,12 +39,6 @@ class Syntax:
         if root.type == "ERROR":
             return None
         return not (root.has_error and _error_in(root, begin, end))
-
-    def _ready(self) -> Parser | None:
-        if not self._asked:
-            self._asked = True
-            self._parser = grammars.parser(self._language)
-        return self._parser
 
 
 def _error_in(node: Node, begin: int, end: int) -> bool:

@@ -80,11 +80,11 @@ _TYPED = {"typescript", "tsx", "java"}
 
 def outline(text: str, language: str) -> Outline | None:
     """The symbols of `text`; None when no grammar for `language` is installed. Never raises."""
-    parser = grammars.parser(language)
-    if parser is None:
-        return None
     data = text.encode("utf-8", "replace")
-    root = parser.parse(data).root_node
+    tree = grammars.parse(data, language)
+    if tree is None:
+        return None
+    root = tree.root_node
     lines = data.split(b"\n")
     if language == "markdown":
         return Outline(tuple(_headings(root, lines)))
