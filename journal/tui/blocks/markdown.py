@@ -147,6 +147,7 @@ class _Layout:
             line = Text("   ").join(_cell(text, min(w, room)) for text, w in zip(row, widths, strict=False))
             if not number:
                 line.stylize("bold")
+            line.truncate(self._room(), overflow="ellipsis")
             self._lines([line])
         self._blank()
 

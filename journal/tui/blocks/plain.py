@@ -55,7 +55,7 @@ def raw_rows(view: View, width: int, palette: Palette) -> list[Row]:
         heading = f"pinned output of {clean(str(view.cell.meta.get('output', '')))}"
     else:
         heading = "a cell this version does not know: kept as it is"
-    rows = [Row(Text(heading, style=palette.muted))]
+    rows = [Row(line) for line in wrapped(Text(heading, style=palette.muted), width)]
     if view.edit_rows:
         return rows + [Row(Text()) for _ in range(view.edit_rows)]
     text = view.cell.text or view.cell.raw.decode("utf-8", "replace").strip("\r\n")
