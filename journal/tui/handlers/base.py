@@ -117,6 +117,9 @@ class Base(Screen[None]):
     def look_again(self) -> None:
         """What is known about cells may be old: find out anew, soon."""
 
+    def open_editor(self, cell: Cell, *, select: bool = False) -> None:
+        """Edit the cell's text where it stands, all of it selected or none."""
+
     def finish_editing(self) -> bool:
         """Take over what is being typed; False when it cannot stand in its cell."""
         return True

@@ -1,4 +1,4 @@
-"""Editing cells: in place, in another editor, adding, moving, deleting, undo."""
+"""Editing cells: in place, in another editor, moving, deleting, undo."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from engine.errors import SteerwayError
 from journal import compose
 from journal.document import REFERENCE_KINDS, Cell
 from journal.tui import outside_editor
-from journal.tui.handlers.base import Base
+from journal.tui.handlers.adding import POINTING_HINT, Adding
 from journal.tui.pointing import from_text, meta_changes
 from journal.tui.screens.ask import AskScreen
-from journal.tui.screens.choice import Answer, ChoiceScreen
 from journal.tui.widgets.cells import GUTTER, MARGIN, Cells
 
 if TYPE_CHECKING:
@@ -19,20 +18,8 @@ if TYPE_CHECKING:
 
     from journal.tui.widgets.editor import Editor
 
-KINDS = (
-    Answer("s", "sh", "sh: shell commands"),
-    Answer("p", "python", "python: in a kernel that stays"),
-    Answer("n", "note", "note: Markdown"),
-    Answer("h", "step", "step: a heading"),
-    Answer("t", "ticket", "ticket: what is to be done"),
-    Answer("d", "doc", "doc: a page, a part of one, an installed package"),
-    Answer("c", "source", "source: a file or a symbol of it"),
-    Answer("o", "other", "another language"),
-)
-_HINT = "a path, path#L10-L20, path#symbol, pypi:name#object, cmd:cell, file:ticket.md"
 
-
-class Editing(Base):
+class Editing(Adding):
     """Changes to the document."""
 
     editor: Editor | None = None
@@ -56,8 +43,7 @@ class Editing(Base):
         message.stop()
         self.action_edit_cell()
 
-    def open_editor(self, cell: Cell) -> None:
-        """Edit the cell's text where it stands."""
+    def open_editor(self, cell: Cell, *, select: bool = False) -> None:
         from journal.tui.widgets.editor import Editor
 
         self.editor = Editor(cell, cell.text, self.cells.palette, blink=self.blinks)
@@ -66,6 +52,8 @@ class Editing(Base):
         self.query_one("#cells-pane").mount(self.editor)
         self.place_editor()
         self.cells.reveal()
+        if select:
+            self.editor.select_all()
         self.editor.focus()
 
     def place_editor(self) -> None:
@@ -187,7 +175,9 @@ class Editing(Base):
             if text is not None and text.strip() and text != origin:
                 self.attempt(lambda: self._point(cell, text))
 
-        screen = AskScreen(f"What the {cell.kind} points to", value=origin, hint=_HINT, blink=self.blinks)
+        screen = AskScreen(
+            f"What the {cell.kind} points to", value=origin, hint=POINTING_HINT, blink=self.blinks
+        )
         self.app.push_screen(screen, got)
 
     def _point(self, cell: Cell, text: str) -> Cell | None:
@@ -196,64 +186,6 @@ class Editing(Base):
         changes = meta_changes(from_text(text), cell)
         cell = self.session.set_meta(cell, **changes)
         return self.session.replace_text(cell, compose.link(dict(cell.meta), "")) if made else cell
-
-    def action_edit_add(self) -> None:
-        after = self.cell
-
-        def got(kind: str | None) -> None:
-            if kind == "other":
-                screen = AskScreen(
-                    "Which language", hint="as a fence names it: rust, sql, r, ...", blink=self.blinks
-                )
-                self.app.push_screen(screen, lambda text: self._add(after, text.strip()) if text else None)
-            elif kind is not None:
-                self._add(after, kind)
-
-        self.app.push_screen(ChoiceScreen("Add a cell", (), KINDS), got)
-
-    def _add(self, after: Cell | None, kind: str) -> None:
-        if kind == "step":
-            screen = AskScreen("The step's title", blink=self.blinks)
-            self.app.push_screen(screen, lambda text: self._add_step(after, text))
-        elif kind in REFERENCE_KINDS:
-            screen = AskScreen(f"What the {kind} points to", hint=_HINT, blink=self.blinks)
-            self.app.push_screen(screen, lambda text: self._add_reference(after, kind, text))
-        elif kind == "note":
-            if self._insert(after, kind, text="…") and self.cell is not None:
-                self.open_editor(self.cell)
-                if self.editor is not None:
-                    self.editor.select_all()
-        elif self._insert(after, kind, text="") and self.cell is not None:
-            self.open_editor(self.cell)
-
-    def _end_of_step(self, cell: Cell | None) -> Cell | None:
-        """A new step goes behind all of the present one."""
-        step = self.session.journal.step_of(cell) if cell is not None else None
-        inside = self.session.journal.cells_of(step) if step is not None else ()
-        return inside[-1] if inside else step or cell
-
-    def _add_step(self, after: Cell | None, title: str | None) -> None:
-        if title is not None and title.strip():
-            self._insert(self._end_of_step(after), "step", meta={"state": "todo"}, title=title.strip())
-
-    def _add_reference(self, after: Cell | None, kind: str, text: str | None) -> None:
-        if text is not None and text.strip():
-            meta = {name: value for name, value in from_text(text).items() if value is not None}
-            self._insert(after, kind, meta=meta)
-
-    def _insert(
-        self,
-        after: Cell | None,
-        kind: str,
-        *,
-        text: str = "",
-        meta: dict[str, Any] | None = None,
-        title: str = "",
-    ) -> bool:
-        cells = self.session.journal.cells
-        if after is None and cells and cells[0].kind == "front":
-            after = cells[0]
-        return self.attempt(lambda: self.session.insert(after, kind, text=text, meta=meta, title=title))
 
     def action_edit_delete(self) -> None:
         cell = self.cell

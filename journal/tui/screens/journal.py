@@ -152,32 +152,37 @@ class JournalScreen(Running, Editing, Filing, Moving, Knowing):
         return "   ".join(one for one in said if one)
 
     def show_steps(self) -> None:
-        journal, current, runs = self.session.journal, self.session.step, self.execution.runs
+        current, here = self.session.step, self.here
+        running, failed = self._steps_by_run()
+        lines = tuple(
+            StepLine(
+                step.key,
+                step.title,
+                str(step.meta.get("state", "todo")),
+                current=current is not None and step.key == current.key,
+                running=step.key in running,
+                failed=step.key in failed,
+            )
+            for step in self.session.journal.steps
+        )
+        self.query_one(Steps).show(lines, here.key if here is not None else None)
+
+    def _steps_by_run(self) -> tuple[set[str], set[str]]:
+        """The keys of steps in which a cell runs or waits, and of those in which one failed."""
+        journal, runs, standing = self.session.journal, self.execution.runs, self.facts.standing
         running, failed = set[str](), set[str]()
         for cell in journal.cells:
-            run, standing = runs.get(cell.key), self.facts.standing.get(cell.key)
-            if run is None and standing is None:
+            run, known = runs.get(cell.key), standing.get(cell.key)
+            if run is None and (known is None or known.freshness != "failed"):
                 continue
             step = journal.step_of(cell)
             if step is None:
                 continue
             if run is not None and run.state != "done":
                 running.add(step.key)
-            elif (run.result is not None and not run.result.ok) if run else standing.freshness == "failed":  # type: ignore[union-attr]
+            elif run is None or run.result is None or not run.result.ok:
                 failed.add(step.key)
-        lines = tuple(
-            StepLine(
-                step.key,
-                step.title,
-                str(step.meta.get("state", "todo")),
-                current is not None and step.key == current.key,
-                step.key in running,
-                step.key in failed,
-            )
-            for step in journal.steps
-        )
-        here = self.here
-        self.query_one(Steps).show(lines, here.key if here is not None else None)
+        return running, failed
 
     def show_context(self) -> None:
         step = self.session.step
