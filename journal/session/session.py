@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from journal import files, recovery
 from journal.cells import STATES
 from journal.document import Cell, Journal
-from journal.errors import CellUnknown, JournalError, JournalUnreadable, TextWouldSplit
+from journal.errors import CellUnknown, JournalConflict, JournalError, JournalUnreadable, TextWouldSplit
 from journal.session.autosave import Autosave
 from journal.session.history import History, Moment
 from journal.session.outside import Outside, compare
@@ -53,6 +53,7 @@ class Session:
         self.step_key: str | None = None
         self.gone = False
         self._trusted: bool | None = None
+        self._set_aside: list[bytes] = []
         self._disk = threading.Lock()
         self.read_only = why_read_only(self.path)
         """Why the file cannot be saved where it is, when it was last read or written; "" if it can."""
@@ -203,8 +204,15 @@ class Session:
             journal = self.journal
             changed = self.gone or journal.data != self.stamp.data
             self.read_only = why_read_only(self.path)
-            self.stamp = files.save(self.path, journal, None if self.gone else self.stamp)
+            try:
+                self.stamp = files.save(self.path, journal, None if self.gone else self.stamp)
+            except JournalConflict:
+                self._set_aside.append(journal.data)
+                raise
             self.gone = False
+            # Versions that were merged or written after all need not be offered at the next start.
+            while self._set_aside:
+                recovery.drop(self.path, self._set_aside.pop())
         if not self.unsaved:
             self.autosave.clear()
         if self._trusted:
@@ -262,6 +270,7 @@ class Session:
         self.read_only = why_read_only(self.path)
         if self.unsaved:
             recovery.keep(self.path, recoverable(self.journal, self.draft))
+        self._set_aside.clear()
         self.draft, self._trusted = None, None
         self.stamp, self.gone = stamp, False
         self._apply(journal, "")

@@ -219,6 +219,7 @@ def test_contradicting_changes_become_a_conflict_cell_that_can_be_settled(sessio
     assert session.journal.cell("c001").text == "echo ours"
     session.save()
     assert b"echo ours" in session.path.read_bytes()
+    assert session.leftovers() == []
 
 
 def test_overwriting_keeps_the_other_version_aside(session: Session) -> None:

@@ -291,6 +291,19 @@ async def test_contradicting_changes_are_offered_and_settled_by_keys(journal: Pa
         assert person.session.journal.cell("c001").text == "echo theirs"
 
 
+async def test_reloading_keeps_what_is_being_typed_in_a_recovery_copy(journal: Path) -> None:
+    async with opened(journal) as person:
+        await person.goes_to("c001")
+        await person.presses("enter", "end")
+        await person.types(" precious")
+        person.screen.action_file_reload()
+        await person.waits(lambda: isinstance(person.pilot.app.screen, ChoiceScreen), "the question")
+        await person.presses("r")
+        await says(person, "read again")
+        assert person.session.journal.data == TEXT.encode()
+        assert any(b"precious" in copy.read_bytes() for copy in recovery.copies(journal))
+
+
 async def test_a_read_only_file_opens_with_a_banner_and_saves_elsewhere(journal: Path) -> None:
     journal.chmod(0o444)
     async with opened(journal) as person:

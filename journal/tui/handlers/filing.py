@@ -104,9 +104,8 @@ class Filing(Base):
         self.app.push_screen(ChoiceScreen("Throw away what is unsaved?", (), answers), got)
 
     def _reload(self) -> None:
-        self.drop_editor()
-
         def done(_: None) -> None:
+            self.drop_editor()
             self.show_document()
             self.say("read again")
 
