@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import time
 import warnings
 from functools import cache
 from pathlib import PurePath
@@ -98,10 +99,11 @@ _COMMENTS = {
     "//": "javascript typescript tsx rust go c cpp java php csharp kotlin swift scala zig",
     "--": "lua sql haskell",
 }
-# The scanner of tree-sitter-bash 0.25 looks characters up in C's table for bytes: beyond ASCII it reads outside
-# of it, and now and then the process is gone. Such bytes become letters for it; offsets stay.
+# The scanner of tree-sitter-bash 0.25 looks characters up in C's table for bytes: beyond ASCII it reads
+# outside of it, and now and then the process is gone. Such bytes become letters for it; offsets stay.
 _ASCII_ONLY = frozenset({"bash"})
 _MASK = bytes(range(128)) + b"x" * 128
+_SLICE_BYTES = 1 << 16
 
 _PREFIXES = {language: prefix for prefix, line in _COMMENTS.items() for language in line.split()}
 
@@ -128,8 +130,11 @@ def _by_shebang(text: str) -> str:
     return _BY_INTERPRETER.get(words[0].rstrip("0123456789."), "") if words else ""
 
 
-def parse(source: bytes, language: str) -> Tree | None:
-    """The syntax tree of UTF-8 `source`, damaged or not; None without a grammar. Safe in any thread."""
+def parse(source: bytes, language: str, *, limit_s: float = 2.0) -> Tree | None:
+    """The syntax tree of UTF-8 `source`, damaged or not. Safe in any thread.
+
+    None without a grammar, and after `limit_s` seconds: there are texts a parser does not come back from.
+    """
     grammar = _grammar(language)
     if grammar is None:
         return None
@@ -137,7 +142,15 @@ def parse(source: bytes, language: str) -> Tree | None:
 
     if language in _ASCII_ONLY and not source.isascii():
         source = source.translate(_MASK)
-    return Parser(grammar).parse(source)
+    deadline = time.monotonic() + limit_s
+    try:
+        # Only the form that reads in slices asks its callback whether to go on.
+        return Parser(grammar).parse(
+            lambda offset, _: source[offset : offset + _SLICE_BYTES],
+            progress_callback=lambda *_: time.monotonic() > deadline,
+        )
+    except ValueError:
+        return None
 
 
 def comment_prefix(language: str) -> str:

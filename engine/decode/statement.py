@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 WINDOW_CHARACTERS = 4000
+PARSE_LIMIT_S = 0.05
 
 
 class Syntax:
@@ -29,7 +30,7 @@ class Syntax:
         """Whether `text` at the cursor leaves nothing unfinished there. None: cannot tell."""
         head = self._prefix.encode("utf-8", "replace")
         source = head + text.encode("utf-8", "replace") + b"\n" + self._suffix.encode("utf-8", "replace")
-        tree = grammars.parse(source, self._language)
+        tree = grammars.parse(source, self._language, limit_s=PARSE_LIMIT_S)
         if tree is None:
             return None
         start = self._prefix.rfind("\n") + 1

@@ -68,6 +68,19 @@ def test_a_shell_script_with_any_character_does_not_end_the_process() -> None:
     assert subprocess.run([sys.executable, "-c", code, *texts]).returncode == 0
 
 
+def test_a_text_a_parser_does_not_come_back_from() -> None:
+    endless = "[\u025d>\u0707'\x18'%s}6\u0715*\U000bb3db[\x0b".encode()
+    assert grammars.parse(endless, "tsx", limit_s=0.2) is None
+
+
+def test_a_long_text_is_read_in_slices() -> None:
+    source = "".join(f"name_{n} = 'é'\n" for n in range(20_000)).encode()
+    tree = grammars.parse(source, "python", limit_s=60)
+    assert tree is not None
+    assert len(tree.root_node.children) == 20_000
+    assert not tree.root_node.has_error
+
+
 def test_the_offsets_of_a_shell_script_stay() -> None:
     source = "naïve() { echo é; }\nplain() { :; }\n".encode()
     tree = grammars.parse(source, "bash")

@@ -104,7 +104,7 @@ def test_broken_code_below_does_not_keep_a_statement_open() -> None:
 
 
 def test_without_a_grammar_the_rules_still_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.grammars.parse", lambda source, language: None)
+    monkeypatch.setattr("engine.grammars.parse", lambda source, language, limit_s: None)
     assert stop("let x = ", "f(1,\n 2);\ny\n", path="a.js").text == "f(1,\n 2);"
 
 
