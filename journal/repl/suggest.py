@@ -10,6 +10,7 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 
 from engine.errors import SteerwayError
+from engine.privacy.strings import around
 from engine.request import Request
 from engine.runtime.worker import EngineThread
 from journal.context import snapshot
@@ -61,11 +62,13 @@ class EngineSuggest(AutoSuggest):
         shot = snapshot(session.journal, path=session.path, workspace=session.workspace, step=session.step)
         python = session.mode == "python"
         earlier = [ran.text for ran in session.ran[-_RECENT:] if ran.kind == session.mode and ran.ok]
+        language = "python" if python else "bash"
+        prefix, suffix = around("\n".join([*earlier, text]), "", language)
         return Request(
-            prefix="\n".join([*earlier, text]),
-            suffix="",
+            prefix=prefix,
+            suffix=suffix,
             path="session.py" if python else "session.sh",
-            language="python" if python else "bash",
+            language=language,
             documents=shot.documents,
             max_tokens=_MAX_TOKENS,
             stop_at="line",
