@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 
 import click
@@ -27,7 +28,7 @@ def _command(
     command: click.Command, context: click.Context, path: str, inherited: tuple[str, ...]
 ) -> Iterator[str]:
     yield f"## `{_usage(command, context, path)}`\n"
-    text = (command.help or "").replace("\b\n", "")
+    text = inspect.cleandoc(command.help or "").replace("\b\n", "")
     yield _prose(text) + "\n"
     options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
     if options:
