@@ -206,6 +206,7 @@ def test_what_is_typed_ahead_is_no_command(person: Person, folder: Path) -> None
 def test_what_was_run_is_saved_as_a_cell(person: Person, folder: Path) -> None:
     person.enters("echo keep me")
     person.sees("keep me\r\n")
+    person.sees("sh>")
     person.enters(":save keeper")
     person.sees("saved keeper in step Reproduce")
     journal = Journal.parse((folder / "work.journal.md").read_bytes())
