@@ -136,7 +136,8 @@ def _show(hole: Hole, suggestion: Suggestion) -> None:
     around = (max(1, line - 2), line + 1 + suggestion.text.count("\n"))
     console.print(Syntax(filled, "python", line_range=around, line_numbers=True, highlight_lines={line}))
     console.print(
-        f"[dim]suggested [/][bold]{suggestion.text.strip()!r}[/][dim]; {suggestion.tokens_computed} tokens computed, "
+        f"[dim]suggested [/][bold]{suggestion.text.strip()!r}[/][dim]; "
+        f"{suggestion.tokens_computed} tokens computed, "
         f"{suggestion.tokens_reused} reused, first token after {suggestion.first_token_ms:.0f} ms, "
         f"{suggestion.tokens_generated} generated, {suggestion.total_ms:.0f} ms in all"
     )

@@ -1,6 +1,8 @@
-"""What starting the program costs, beside starting Python alone: `python tests/bench/bench_startup.py [--json]`.
+"""What starting the program costs, beside starting Python alone.
 
-Interleaved runs of whole processes; the ratio is of medians. The floor is an interpreter that imports nothing.
+    python tests/bench/bench_startup.py [--json]
+
+Interleaved runs of whole processes; ratios are of medians. The floor is an interpreter that imports nothing.
 """
 
 from __future__ import annotations
