@@ -106,16 +106,32 @@ class Session:
         return cells[min(index, len(cells) - 1)] if cells else None
 
     def move(self, cell: Cell, by: int) -> Cell:
-        """Move the cell `by` places down (up when negative), never in front of the front matter."""
-        index = self.journal.locate(cell).index
+        """Move the cell `by` places down (up when negative), never in front of the front matter.
+
+        A step moves with its cells, past as many steps. Raises TextWouldSplit, CellUnknown.
+        """
+        cell = self.journal.locate(cell)
+        if cell.kind == "step":
+            return self._move_step(cell, by)
         first = 1 if self.journal.cells[0].kind == "front" else 0
-        place = max(first, min(index + by, len(self.journal.cells) - 1))
-        if place == index or cell.kind == "front":
-            return self.journal.cells[index]
-        behind = place if place > index else place - 1
+        place = max(first, min(cell.index + by, len(self.journal.cells) - 1))
+        if place == cell.index or cell.kind == "front":
+            return cell
+        behind = place if place > cell.index else place - 1
         after = self.journal.cells[behind] if behind >= 0 else None
         journal, moved = self.journal.move(cell, after)
         self._apply(journal, cell.key)
+        return moved
+
+    def _move_step(self, step: Cell, by: int) -> Cell:
+        steps = self.journal.steps
+        number = steps.index(step)
+        place = max(0, min(number + by, len(steps) - 1))
+        if place == number:
+            return step
+        behind = place if place > number else place - 1
+        journal, moved = self.journal.move_step(step, steps[behind] if behind >= 0 else None)
+        self._apply(journal, step.key)
         return moved
 
     def set_state(self, step: Cell, state: str) -> Cell:

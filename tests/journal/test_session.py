@@ -110,6 +110,18 @@ def test_cells_move_and_go_and_come_back(session: Session) -> None:
     assert session.journal.data == TEXT
 
 
+def test_a_step_moves_with_all_of_its_cells(session: Session) -> None:
+    moved = session.move(session.journal.cell("s002"), -1)
+    assert (moved.id, session.journal.step_of(session.journal.cell("c003"))) == ("s002", moved)
+    assert [step.id for step in session.journal.steps] == ["s002", "s001"]
+    assert [cell.id for cell in session.journal.cells] == ["", "s002", "c002", "c003", "s001", "", "c001"]
+    assert session.move(moved, -1) == moved  # the first stays the first
+    session.move(moved, 1)
+    assert session.journal.data == TEXT
+    session.undo()
+    assert [step.id for step in session.journal.steps] == ["s002", "s001"]
+
+
 def test_a_steps_state_goes_round(session: Session) -> None:
     step = session.journal.step("s001")
     seen = []
