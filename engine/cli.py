@@ -23,7 +23,7 @@ def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 
 @click.group()
 def model() -> None:
-    r"""List, download, examine and remove models.
+    """List, download, examine and remove models.
 
     \b
     Examples:
@@ -38,7 +38,7 @@ def model() -> None:
 @model.command("list")
 @as_json
 def list_(as_json: bool) -> None:
-    r"""List the models known by name, and which are on this machine.
+    """List the models known by name, and which are on this machine.
 
     \b
     Examples:
@@ -108,7 +108,7 @@ def _print_models(rows: list[dict[str, Any]]) -> None:
 @click.option("--again", is_flag=True, help="Download even when the model is here.")
 @as_json
 def pull(name: str | None, source: str | None, again: bool, as_json: bool) -> None:
-    r"""Download a model unless it is here; print its path.
+    """Download a model unless it is here; print its path.
 
     NAME is one of `steerway model list`, default the model of the settings. An interrupted download goes
     on where it stopped. The file is used only when its SHA-256 is the catalogue's.
@@ -152,7 +152,7 @@ def _configured() -> str:
 @click.option("--verify", is_flag=True, help="Read the whole file again and compare its SHA-256.")
 @as_json
 def info(name: str, verify: bool, as_json: bool) -> None:
-    r"""Show what a model file says of itself.
+    """Show what a model file says of itself.
 
     \b
     Examples:
@@ -200,7 +200,7 @@ def _describe(found: ModelFacts, path: str, sha256: str | None) -> list[tuple[st
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @as_json
 def rm(name: str, yes: bool, as_json: bool) -> None:
-    r"""Delete a downloaded model. Files of your own, given by path, are never deleted.
+    """Delete a downloaded model. Files of your own, given by path, are never deleted.
 
     \b
     Examples:

@@ -39,6 +39,11 @@ class Hole:
         """The file with `text` at the hole."""
         return self.text[: self.offset] + text + self.text[self.offset :]
 
+    def fitted(self, text: str) -> str:
+        r"""A suggestion's text with the line ends of the file, whose first one decides."""
+        first = self.text.partition("\n")[0]
+        return text.replace("\n", "\r\n") if first.endswith("\r") else text
+
     def shown(self, root: Path) -> str:
         """The file's path as the model and a person see it: relative to `root` when inside."""
         path = self.path.absolute()
@@ -51,7 +56,9 @@ class Hole:
         """
         shown = self.shown(root)
         language = language_of(shown, self.text)
-        prefix, suffix = around(self.text[: self.offset], self.text[self.offset :], language)
+        before, after = self.text[: self.offset], self.text[self.offset :]
+        # Models and the rules for stopping know lines that end in a line feed alone.
+        prefix, suffix = around(before.replace("\r\n", "\n"), after.replace("\r\n", "\n"), language)
         return Request(
             prefix=prefix,
             suffix=suffix,
@@ -89,7 +96,7 @@ def _read(path: Path) -> str:
 def _offset(text: str, line: int, column: int, name: str) -> int:
     lines = text.split("\n")
     if line > len(lines):
-        raise UsageError(f"{name} has {len(lines)} lines, not {line}")
+        raise UsageError(f"{name} has {len(lines)} line{'s' * (len(lines) > 1)}, not {line}")
     width = len(lines[line - 1].rstrip("\r"))
     if column > width + 1:
         raise UsageError(f"line {line} of {name} ends at column {width + 1}, before column {column}")

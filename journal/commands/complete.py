@@ -20,6 +20,7 @@ from journal.commands.common import (
 if TYPE_CHECKING:
     from engine.request import Request, Suggestion
     from engine.settings import Settings
+    from journal.holes import Hole
 
 
 @click.command()
@@ -50,6 +51,12 @@ def complete(
     Line and column count from 1, the column in characters. The text goes to stdout, the account of what was
     read to stderr.
 
+    With --json, one object on stdout: `text` (what goes in at the cursor, with the file's line ends), `stop`
+    (why it ended: statement, line, suffix, length, time, eos, cancelled, or empty when there is nothing to
+    say), `documents` (each with `name`, `kind`, `tokens`, `from`: computed, reused or skipped, `cut_tokens`,
+    and, when it was cut, `cut_line`), `tokens_computed`, `tokens_reused`, `tokens_moved`,
+    `tokens_generated`, `first_token_ms`, `total_ms`, `model`, `layout`.
+
     \b
       steerway complete src/up.py:42:9
       steerway complete src/up.py:42:9 --step 2 --json
@@ -60,13 +67,14 @@ def complete(
     from engine.settings import load
 
     settings = load()
-    request = _request(place, settings, journal=journal, step=step, no_journal=no_journal)
+    hole, request = _request(place, settings, journal=journal, step=step, no_journal=no_journal)
     request = replace(request, max_tokens=max_tokens or request.max_tokens, layout=layout or request.layout)
     engine = open_engine(model, settings=settings)
     try:
         suggestion = engine.suggest(request)
     finally:
         engine.close()
+    suggestion = replace(suggestion, text=hole.fitted(suggestion.text))
     if as_json:
         print_json(as_dict(suggestion))
     else:
@@ -75,7 +83,7 @@ def complete(
 
 def _request(
     place: str, settings: Settings, *, journal: Path | None, step: str | None, no_journal: bool
-) -> Request:
+) -> tuple[Hole, Request]:
     from journal.context import snapshot
     from journal.holes import Hole
 
@@ -85,11 +93,13 @@ def _request(
     if opened is None:
         if step is not None:
             raise UsageError("--step needs a journal", hint="pass --journal FILE")
-        return hole.request(root=find_workspace(None, folder).root, documents=(), settings=settings)
+        root = find_workspace(None, folder).root
+        return hole, hole.request(root=root, documents=(), settings=settings)
     taken = snapshot(opened.journal, path=opened.path, workspace=opened.workspace, step=opened.step(step))
     for problem in taken.problems:
         click.echo(f"steerway: {problem}", err=True)
-    return hole.request(root=opened.workspace.root, documents=taken.documents, settings=settings)
+    root = opened.workspace.root
+    return hole, hole.request(root=root, documents=taken.documents, settings=settings)
 
 
 def as_dict(suggestion: Suggestion) -> dict[str, Any]:

@@ -24,7 +24,7 @@ MARKS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
-    r"""Check this installation and say what to do about each problem.
+    """Check this installation and say what to do about each problem.
 
     Exits with 0 unless a check fails. Nothing is changed and nothing is downloaded.
 

@@ -29,3 +29,13 @@ def test_a_key_file_is_refused_under_any_name(tmp_path: Path) -> None:
     for name in (".env", "notes.txt"):
         with pytest.raises(UsageError, match=r"\.env may hold secrets"):
             Hole.parse(f"{tmp_path / name}:1:5")
+
+
+def test_a_file_with_windows_line_ends_is_read_without_them_and_keeps_them(tmp_path: Path) -> None:
+    (tmp_path / "up.py").write_bytes(b"if up:\r\n    \r\nend()\r\n")
+    hole = Hole.parse(f"{tmp_path / 'up.py'}:2:5")
+    request = hole.request(root=tmp_path, documents=(), settings=Settings())
+    assert (request.prefix, request.suffix) == ("if up:\n    ", "\nend()\n")
+    assert hole.fitted("send(\n    1)") == "send(\r\n    1)"
+    (tmp_path / "up.py").write_bytes(b"if up:\n    \n")
+    assert Hole.parse(f"{tmp_path / 'up.py'}:2:5").fitted("send(\n    1)") == "send(\n    1)"
