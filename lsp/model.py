@@ -45,9 +45,7 @@ class Model:
         if self.state == "ready":
             return ""
         if self.error is not None:
-            return (
-                f"the model does not load: {explain(self.error)}" if self.error else "the model does not load"
-            )
+            return f"the model does not load: {explain(self.error)}"
         return "the model is still loading"
 
     def start(self) -> None:

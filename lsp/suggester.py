@@ -167,7 +167,9 @@ class _Work:
             await self._wait()
             suggestion = await self._ask(request)
             text, reason = suggestion.text, _why(suggestion)
-            self._session.cache.put(place, text)
+            # What the clock cut short is not the answer: the next try finds more of the prompt computed.
+            if suggestion.stop != "time":
+                self._session.cache.put(place, text)
         texts = [text]
         if self._trigger == "invoked" and text.strip():
             texts += await self._alternative(request, text)

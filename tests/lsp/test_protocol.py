@@ -300,6 +300,27 @@ async def test_a_model_that_came_since_is_found_without_a_restart(
         assert item["insertText"] == EXPECTED
 
 
+class Late(FakeEngine):
+    """An engine whose time is up at its first request, and which is quicker at the next."""
+
+    calls = 0
+
+    def suggest(self, request: Any, **options: Any) -> Any:
+        self.calls += 1
+        suggestion = super().suggest(request, **options)
+        return replace(suggestion, text="", stop="time") if self.calls == 1 else suggestion
+
+
+async def test_an_answer_that_the_clock_cut_short_is_not_remembered(serve: Any) -> None:
+    async with serve(engine=Late) as client:
+        await client.initialize()
+        await client.ready()
+        client.open(URI, CODE)
+        assert await client.inline(URI, 5, 11) == []
+        (item,) = await client.inline(URI, 5, 11)
+        assert item["insertText"] == EXPECTED
+
+
 class Failing(FakeEngine):
     """An engine whose endpoint went away."""
 
