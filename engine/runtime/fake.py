@@ -179,6 +179,8 @@ class _Run:
                 self.stop = verdict.reason
                 break
         self.text = suggest.finish(self.text, self._request)
+        if not self.text and self.stop not in ("cancelled", "time", "length"):
+            self.stop = "empty"
 
     def _tokens(self, lookup: _Lookup, delay_ms: float) -> Iterator[str]:
         beginning = lookup.heal()

@@ -120,3 +120,10 @@ def test_a_delay_that_is_no_number_is_one_clear_line() -> None:
     assert open_engine("fake:5").info.backend == "fake"
     with pytest.raises(ModelUnknown, match="fake:MILLISECONDS"):
         open_engine("fake:soon")
+
+
+def test_a_suggestion_that_the_filters_drop_ended_empty() -> None:
+    """As the other engines say it: `statement` would promise a text."""
+    rows = "total = add(one)\ntotal = add(one)\ntotal = "
+    suggestion = FakeEngine().suggest(Request(prefix=rows, suffix="\n", path="a.py"))
+    assert (suggestion.text, suggestion.stop) == ("", "empty")
