@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from engine import grammars
+from engine.decode.brackets import balance
 from engine.decode.suffix import after, before
 
 if TYPE_CHECKING:
@@ -26,10 +28,14 @@ class Syntax:
         self._prefix = before(prefix, WINDOW_CHARACTERS)
         self._suffix = after(suffix, WINDOW_CHARACTERS)
 
-    def finished(self, text: str) -> bool | None:
-        """Whether `text` at the cursor leaves nothing unfinished there. None: cannot tell."""
+    def finished(self, text: str, *, owed: int = 0) -> bool | None:
+        """Whether `text` at the cursor leaves nothing unfinished there. None: cannot tell.
+
+        `owed` braces around the cursor are closed nowhere yet; a statement in them is finished all the same.
+        """
         head = self._prefix.encode("utf-8", "replace")
-        source = head + text.encode("utf-8", "replace") + b"\n" + self._suffix.encode("utf-8", "replace")
+        rest = "\n" + "}" * min(owed, self._braces) + "\n" + self._suffix
+        source = head + text.encode("utf-8", "replace") + rest.encode("utf-8", "replace")
         tree = grammars.parse(source, self._language, limit_s=PARSE_LIMIT_S)
         if tree is None:
             return None
@@ -40,6 +46,11 @@ class Syntax:
         if root.type == "ERROR":
             return None
         return not (root.has_error and _error_in(root, begin, end))
+
+    @cached_property
+    def _braces(self) -> int:
+        """How many are open at the cursor, as far as the parser sees."""
+        return balance(self._prefix, self._language).open.count("{")
 
 
 def _error_in(node: Node, begin: int, end: int) -> bool:

@@ -171,7 +171,9 @@ class Stopper:
             return False
         if not brackets.comment and self._continues((self._line + text)[-self._reach(text) :]):
             return False
-        return self._language == "python" or self._syntax.finished(text) is not False
+        if self._language == "python":
+            return True
+        return self._syntax.finished(text, owed=self._owed["}"]) is not False
 
     def _reach(self, text: str) -> int:
         """Characters of the last line."""

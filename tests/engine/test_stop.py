@@ -103,6 +103,25 @@ def test_broken_code_below_does_not_keep_a_statement_open() -> None:
     assert stop("let x = ", "f(1);\nlet y\n", suffix=suffix, path="a.js") == ("statement", "f(1);")
 
 
+UNCLOSED = {
+    "go": ("a.go", "package a\n\nfunc f(x int) int {\n\t", "if x == 0 {\n\t\treturn 1\n\t}\n\ty := 2\n", ""),
+    "javascript": ("a.js", "class A {\n  f(x) {\n    ", "if (x) {\n      y();\n    }\n    z();\n", "\n}\n"),
+    "rust": ("a.rs", "fn f(x: i32) -> i32 {\n    ", "let y = x + 1;\n    y\n}\n", ""),
+    "java": ("A.java", "class A {\n  int f() {\n    ", "int x = g(\n1);\n    return x;\n", ""),
+    "c": ("a.c", "int f(int x) {\n  ", "while (x) {\n    x--;\n  }\n  return x;\n", ""),
+}
+
+
+@pytest.mark.parametrize("step", [1, 1000])
+@pytest.mark.parametrize("case", UNCLOSED)
+def test_a_statement_ends_in_a_function_that_is_not_closed_yet(case: str, step: int) -> None:
+    """Where one types at the end of a file, the brace of the function around is still to come."""
+    path, prefix, generated, suffix = UNCLOSED[case]
+    verdict = stop(prefix, generated, suffix=suffix, path=path, step=step)
+    first = generated.index("}\n" if "{" in generated else ";\n") + 1
+    assert verdict == ("statement", generated[:first])
+
+
 def test_without_a_grammar_the_rules_still_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.grammars.parse", lambda source, language, limit_s: None)
     assert stop("let x = ", "f(1,\n 2);\ny\n", path="a.js").text == "f(1,\n 2);"
