@@ -12,12 +12,24 @@ EDITORS = ("nvim", "vscode", "helix", "emacs")
 @click.command()
 @click.option(
     "--journal",
+    metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Use this journal for every file, instead of each workspace's active one.",
 )
 @click.option("--model", metavar="NAME|PATH", help="Use this model instead of your settings' one.")
-@click.option("--log", "log_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a log here.")
-@click.option("--print-config", type=click.Choice(EDITORS), help="Print how to set up an editor, and exit.")
+@click.option(
+    "--log",
+    "log_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a log here, without any text of your files.",
+)
+@click.option(
+    "--print-config",
+    metavar="EDITOR",
+    type=click.Choice(EDITORS),
+    help=f"Print how to set up {', '.join(EDITORS)}, and exit.",
+)
 @click.option("--stdio", is_flag=True, hidden=True, help="What editors say by habit; it is always so.")
 def lsp(
     journal: Path | None, model: str | None, log_file: Path | None, print_config: str | None, stdio: bool

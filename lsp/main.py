@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine import settings as user_settings
+from engine.errors import UsageError
 from engine.open import open_engine
 from engine.runtime.base import Engine
 from lsp.journals import JournalReader, make_watcher
@@ -59,8 +60,12 @@ def _log_to(file: Path | None) -> None:
     if file is None:
         logging.getLogger("lsp").addHandler(logging.NullHandler())
         return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(file, encoding="utf-8")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(file, encoding="utf-8")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"the log {file} cannot be written", hint=reason) from None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.getLogger("lsp").addHandler(handler)
     logging.getLogger("lsp").setLevel(logging.INFO)

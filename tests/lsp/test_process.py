@@ -48,6 +48,15 @@ async def test_a_missing_journal_is_a_usage_error(spawn: Any, tmp_path: Path) ->
         assert b"does not exist" in await process.stderr.read()
 
 
+async def test_a_log_that_cannot_be_written_is_a_usage_error(spawn: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    async with spawn("--model", "fake", "--log", str(tmp_path / "file" / "lsp.log")) as (_client, process):
+        assert await process.wait() == 2
+        said = (await process.stderr.read()).decode()
+        assert "lsp.log cannot be written: " in said
+        assert said.count("\n") == 1
+
+
 async def test_bad_messages_do_not_end_the_server(spawn: Any) -> None:
     async with spawn("--model", "fake") as (client, _process):
         await client.initialize()
