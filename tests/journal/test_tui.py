@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.geometry import Region
 
 from journal import recovery
 from journal.document import Journal
@@ -136,6 +137,40 @@ async def test_cells_are_added_moved_and_deleted(journal: Path) -> None:
         assert person.session.journal.data == TEXT.encode()
 
 
+async def test_a_step_moves_with_its_cells(journal: Path) -> None:
+    async with opened(journal) as person:
+        await person.goes_to("s002")
+        await person.presses("K")
+        assert [step.id for step in person.session.journal.steps] == ["s002", "s001"]
+        assert person.cell.id == "s002"
+        assert person.session.journal.cell("c003").index < person.session.journal.cell("s001").index
+        await person.presses("J")
+        assert person.session.journal.data == TEXT.encode()
+
+
+async def test_a_removed_editor_can_still_be_painted(journal: Path) -> None:
+    """The terminal may ask for its lines once more before the next layout."""
+    async with opened(journal) as person:
+        await person.goes_to("c001")
+        await person.presses("enter")
+        editor = person.screen.editor
+        assert editor is not None
+        await person.presses("escape")
+        await person.waits(lambda: editor.parent is None, "the end of the editor")
+        assert len(editor.render_lines(Region(0, 0, 20, 3))) == 3
+
+
+async def test_long_answers_are_wrapped_where_the_terminal_is_small(journal: Path) -> None:
+    async with opened(journal, size=(50, 24)) as person:
+        await person.goes_to("c001")
+        await person.presses("enter")
+        await person.types("x")
+        await person.presses("escape", "q")
+        seen = " ".join(person.sees().replace("│", " ").split())
+        assert "w quit without saving; the next start offers the text" in seen
+        await person.presses("n")
+
+
 async def test_a_new_step_goes_behind_the_present_one(journal: Path) -> None:
     async with opened(journal) as person:
         await person.goes_to("s001")
@@ -176,10 +211,12 @@ async def test_states_and_the_current_step(journal: Path) -> None:
 
         await person.waits(current, "the step for other programs")
         elsewhere.close()
-        await person.waits(
-            lambda: "retry.md" in [e.document.name for e in person.screen.facts.reading.taken.entries],  # type: ignore[union-attr]
-            "the document in the context",
-        )
+
+        def is_read() -> bool:
+            reading = person.screen.facts.reading
+            return reading is not None and "retry.md" in [e.document.name for e in reading.taken.entries]
+
+        await person.waits(is_read, "the document in the context")
 
 
 async def test_a_failing_cell_stops_its_step_and_shows_its_status(journal: Path) -> None:
@@ -287,7 +324,9 @@ async def test_contradicting_changes_are_offered_and_settled_by_keys(journal: Pa
         await says(person, "merge conflict")
         (conflict,) = [cell for cell in person.session.journal.cells if cell.kind == "conflict"]
         person.screen.cells.select(conflict.index)
-        await person.presses("2")
+        await person.presses("enter")
+        assert "leave what is to stay" in person.sees()
+        await person.presses("escape", "2")
         assert person.session.journal.cell("c001").text == "echo theirs"
 
 

@@ -53,6 +53,8 @@ def raw_rows(view: View, width: int, palette: Palette) -> list[Row]:
     """A cell as its text stands in the file."""
     if view.cell.kind == "output":
         heading = f"pinned output of {clean(str(view.cell.meta.get('output', '')))}"
+    elif view.cell.kind == "conflict":
+        heading = "merge conflict: leave what is to stay, without the lines of <, | , = and >"
     else:
         heading = "a cell this version does not know: kept as it is"
     rows = [Row(line) for line in wrapped(Text(heading, style=palette.muted), width)]

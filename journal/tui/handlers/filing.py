@@ -220,7 +220,7 @@ class Filing(Base):
     def _ask_to_leave(self) -> None:
         answers = (
             Answer("s", "save", "save and quit"),
-            Answer("w", "without", "quit without saving; the text is kept, and offered at the next start"),
+            Answer("w", "without", "quit without saving; the next start offers the text"),
             Answer("n", "no", "stay"),
         )
 

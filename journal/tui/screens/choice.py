@@ -12,8 +12,10 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from journal.tui.blocks.row import Row, clean
+from journal.tui.blocks.row import Row, clean, joined, wrapped
 from journal.tui.widgets.rows import Rows
+
+KEY_WIDTH = 4
 
 
 @dataclass(frozen=True)
@@ -32,25 +34,32 @@ class Choices(Rows, can_focus=True):
         super().__init__(id="choices")
         self.answers, self.selected = tuple(answers), 0
         self.styles.height = len(self.answers)
+        self._rows_of: list[int] = []  # which answer each row belongs to
 
     def build(self, width: int) -> list[Row]:
-        rows = []
+        rows: list[Row] = []
+        self._rows_of = []
         for index, answer in enumerate(self.answers):
-            text = Text().append(f" {answer.key:<3}", style=f"bold {self.palette.accent}")
-            text.append(answer.text, style=self.palette.text)
-            rows.append(Row(text, self.palette.panel if index == self.selected else ""))
+            fill = self.palette.panel if index == self.selected else ""
+            lines = wrapped(Text(answer.text, style=self.palette.text), width - KEY_WIDTH)
+            for number, line in enumerate(lines):
+                key = f" {answer.key}" if number == 0 else ""
+                head = Text(f"{key:<{KEY_WIDTH}}", style=f"bold {self.palette.accent}")
+                rows.append(Row(joined(head, line), fill))
+                self._rows_of.append(index)
+        self.styles.height = len(rows)
         return rows
 
     def go(self, by: int) -> None:
         """Light another answer."""
         self.selected = (self.selected + by) % len(self.answers)
         self.rebuild()
-        self.scroll_to(y=max(0, self.selected - 3), animate=False)
+        self.scroll_to(y=max(0, self._rows_of.index(self.selected) - 3), animate=False)
 
     def on_click(self, event: events.Click) -> None:
         index = event.y + round(self.scroll_y)
-        if 0 <= index < len(self.answers):
-            self.screen.dismiss(self.answers[index].value)
+        if 0 <= index < len(self._rows_of):
+            self.screen.dismiss(self.answers[self._rows_of[index]].value)
 
 
 class ChoiceScreen(ModalScreen[str | None]):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from textual import events
+from textual.geometry import Region
 from textual.message import Message
+from textual.strip import Strip
 from textual.widgets import TextArea
 from textual.widgets.text_area import TextAreaTheme
 
@@ -65,6 +67,12 @@ class Editor(TextArea):
 
     def on_focus(self, event: events.Focus) -> None:
         self.refresh()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        if self.parent is None:
+            # A paint between its removal and the next layout: its styles are gone already.
+            return [Strip.blank(crop.width)] * crop.height
+        return super().render_lines(crop)
 
 
 def _theme(palette: Palette) -> TextAreaTheme:
