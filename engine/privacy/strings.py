@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from engine.privacy.keys import MASK, around_key, mask_keys
@@ -52,11 +52,12 @@ PIECE_CHARACTERS = 2_000
 _BARE = re.compile("|".join(rf"\b(?:{form})" for form in FORMS.values()))
 _GIVEN = {name: re.compile(pattern) for name, pattern in GIVEN_AWAY.items()}
 _LONG = re.compile(rf"[A-Za-z0-9+/=_-]{{{RANDOM_CHARACTERS},}}")
-# No pattern matches a line that has none of these: one search is far cheaper than all the patterns.
-_HINT = re.compile(
-    r"gh[pousr]_|github_pat_|glpat-|xox|AKIA|ASIA|AIza|sk-|k_live_|npm_|pypi-|hf_|eyJ|://"
-    r"|(?i:authorization|secret|token|passw|api[_-]?key|access_?key|private_?key)"
-)
+# No pattern matches a text that has none of these in lower case: looking for them costs a thirtieth.
+_HINTS = (
+    "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "akia", "asia", "aiza", "sk-",
+    "k_live_", "npm_", "pypi-", "hf_", "eyj", "://", "authorization", "secret", "token", "passw", "apikey",
+    "api_key", "api-key", "accesskey", "access_key", "privatekey", "private_key",
+)  # fmt: skip
 _REFERENCE = re.compile(r"\$[({]|\$[A-Z_][A-Z0-9_]*$|\{[A-Za-z_{]")
 _SURELY = ("SECRET", "PASSW", "KEY")
 _WORDS = re.compile(r"[A-Za-z_./:<>|-]+")
@@ -93,10 +94,19 @@ def redact(text: str) -> str:
 
     For outputs, where words that merely look random (hashes, encoded data) are what one wants to see.
     """
-    lines = mask_keys(text).split("\n")
+    keyless = mask_keys(text)
+    lowered = keyless.lower()
+    hints = [hint for hint in _HINTS if hint in lowered]
+    if not hints:
+        return keyless
     return "\n".join(
-        _masked(line, spans(line, random=False)) if _HINT.search(line) else line for line in lines
+        _masked(line, spans(line, random=False)) if _hinted(line.lower(), hints) else line
+        for line in keyless.split("\n")
     )
+
+
+def _hinted(lowered: str, hints: Iterable[str] = ()) -> bool:
+    return any(hint in lowered for hint in hints or _HINTS)
 
 
 def without_secrets(text: str, language: str = "") -> tuple[str, int]:
@@ -134,7 +144,7 @@ def spans(line: str, language: str = "", *, random: bool = True) -> list[Span]:
     """The secrets in one line, in order, none touching another."""
     found = []
     for start, piece in _pieces(line):
-        if _HINT.search(piece):
+        if _hinted(piece.lower()):
             found += [Span(start + s, start + e) for s, e in _told(piece, language)]
         if random and len(piece) >= RANDOM_CHARACTERS:
             matches = _LONG.finditer(piece)
