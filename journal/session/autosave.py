@@ -45,6 +45,11 @@ class Autosave:
             self._wanted = None
             self._drop()
 
+    def leave(self) -> None:
+        """The text was given up, its copy was not: `clear` removes nothing that was written before."""
+        with self._condition:
+            self._wanted = self._kept = self.copy = None
+
     def close(self) -> None:
         """Write what is waiting, then stop. A copy that is needed stays."""
         with self._condition:

@@ -286,6 +286,7 @@ class Session:
         self.read_only = why_read_only(self.path)
         if self.unsaved:
             recovery.keep(self.path, recoverable(self.journal, self.draft))
+            self.autosave.leave()  # its copy may be this very one
         self._set_aside.clear()
         self.draft, self._trusted = None, None
         self.stamp, self.gone = stamp, False

@@ -110,6 +110,14 @@ def test_cells_move_and_go_and_come_back(session: Session) -> None:
     assert session.journal.data == TEXT
 
 
+def test_reloading_keeps_a_copy_that_autosave_had_written_already(session: Session) -> None:
+    session.type(session.journal.cell("c001"), "echo precious")
+    wait_for(lambda: session.autosave.copy, "the recovery copy")
+    session.reload()
+    assert (session.unsaved, session.draft) == (False, None)
+    assert any(b"echo precious" in copy.read_bytes() for copy in session.leftovers())
+
+
 def test_a_step_moves_with_all_of_its_cells(session: Session) -> None:
     moved = session.move(session.journal.cell("s002"), -1)
     assert (moved.id, session.journal.step_of(session.journal.cell("c003"))) == ("s002", moved)
