@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.request import Request
-from engine.suggest.filters import blank, bracket, echo, masked, repeated, suffix, trailing
+from engine.suggest.filters import blank, bracket, dedent, echo, masked, repeated, suffix, trailing
 
 Filter = Callable[[str, Request], str | None]
 
@@ -16,6 +16,7 @@ FILTERS: dict[str, Filter] = {
     "bracket": bracket.trim,
     "repeated": repeated.trim,
     "echo": echo.drop,
+    "dedent": dedent.drop,
     "trailing": trailing.trim,
     "blank": blank.drop,
 }

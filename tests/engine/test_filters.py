@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engine.request import Request
 from engine.suggest import Finished, finish, judge
-from engine.suggest.filters import blank, bracket, echo, repeated, suffix, trailing
+from engine.suggest.filters import blank, bracket, dedent, echo, repeated, suffix, trailing
 
 
 def request(prefix: str = "", after: str = "", path: str = "a.py") -> Request:
@@ -78,6 +78,20 @@ def test_an_echo_of_the_line_above_is_dropped() -> None:
     assert echo.drop("import json", request(above)) == "import json"
     assert echo.drop("}", request("  }\n")) == "}"
     assert echo.drop("first", request("")) == "first"
+
+
+def test_python_does_not_leave_a_block_that_goes_on_below() -> None:
+    inside = request("def f(xs):\n    left = 1\n    ", "\n    return left\n")
+    main = '\nif __name__ == "__main__":'
+    assert dedent.drop(main, inside) is None
+    assert finish(main, inside) == ""
+    for text in ("right = 2", "\n    right = 2", "if xs:\n        pass\n", "\nelse:", ""):
+        assert dedent.drop(text, inside) == text
+    last = request("def f(xs):\n    return xs\n    ", "\n\ndef g():\n    pass\n")
+    assert dedent.drop(main, last) == main
+    listed = request("xs = [\n    1,\n    ", "\n    3,\n]\n")
+    assert dedent.drop("\n2,", listed) == "\n2,"
+    assert dedent.drop(main, request("f() {\n    ", "\n    g()\n", "a.js")) == main
 
 
 def test_white_space_at_line_ends_goes_but_not_before_text() -> None:
