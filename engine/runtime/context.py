@@ -135,17 +135,6 @@ class Context:
         self._check_open()
         self._c.llama_memory_clear(self._memory, False)
 
-    @property
-    def can_shift(self) -> bool:
-        """Whether positions in the cache can be moved."""
-        self._check_open()
-        return bool(self._c.llama_memory_can_shift(self._memory))
-
-    def set_threads(self, threads: int) -> None:
-        """Compute with `threads` from the next decode on."""
-        self._check_open()
-        self._c.llama_set_n_threads(self.handle, max(1, threads), max(1, threads))
-
     def _create(self, context_tokens: int, batch_tokens: int, threads: int, sequences: int) -> Any:
         parameters = self._c.llama_context_default_params()
         parameters.n_ctx = max(256, context_tokens)
