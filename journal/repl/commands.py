@@ -29,8 +29,10 @@ def dispatch(session: Session, line: str) -> bool:
     found = [command for name, command in COMMANDS.items() if name == word] or [
         command for name, command in COMMANDS.items() if word and name.startswith(word)
     ]
-    if len(found) != 1:
-        raise UsageError(f"there is no command :{word}", hint="`:help` lists them")
+    if len(found) > 1:
+        raise UsageError(f"`:{word}` may be " + " or ".join(f"`:{one.name}`" for one in found))
+    if not found:
+        raise UsageError(f"there is no command `:{word}`", hint="`:help` lists them")
     return found[0].action(session, rest.strip()) is not False
 
 
