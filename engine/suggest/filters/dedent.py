@@ -13,8 +13,8 @@ _CLAUSE = re.compile(r"\s*(?:else|elif|except|finally|case)\b")
 def drop(text: str, request: Request) -> str | None:
     """None when `text` begins on a line of its own, less indented than the line that follows it.
 
-    What follows would be an unexpected indent, or become part of something else; a clause (`else:`) may take it
-    over. Inside brackets and strings indentation means nothing.
+    What follows would be an unexpected indent, or become part of something else; a clause (`else:`) may
+    take it over. Inside brackets and strings indentation means nothing.
     """
     following = Following.of(request)
     if following.language != "python" or following.brackets.depth or not following.brackets.code:
