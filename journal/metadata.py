@@ -28,6 +28,9 @@ def decode(raw: bytes) -> dict[str, Any]:
         raise ValueError("the metadata is not UTF-8") from None
     except RecursionError:
         raise ValueError("the metadata is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        why = f"{error.msg[:1].lower()}{error.msg[1:]} at its character {error.pos + 1}"
+        raise ValueError(f"the metadata is not JSON ({why})") from None
     except ValueError as error:
         raise ValueError(f"the metadata is not JSON ({error})") from None
     if not isinstance(value, dict):

@@ -51,6 +51,8 @@ def run_journal(path: Path, journal: Journal, workspace: Workspace, options: Opt
     pinned = {journal.cell(name).key: journal.cell(name) for name in options.pins}
     size = shutil.get_terminal_size((100, 24))
     report = reporter(as_json=options.as_json, journal=journal)
+    for problem in journal.problems:  # a cell that cannot be read is one that does not run
+        report.say(f"line {problem.line}: {problem.message}")
     with Runner(path, workspace, on_event=report.event, size=(size.lines, size.columns)) as runner:
         cells = choose(journal, runner, cells=options.cells, step=options.step, start=options.start)
         for cell in pinned.values():

@@ -176,6 +176,14 @@ def test_a_journal_without_code_is_fine(folder: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "steerway: there is nothing to run\n")
 
 
+def test_a_cell_that_cannot_be_read_is_named(folder: Path) -> None:
+    (folder / "work.journal.md").write_text('```sh {"id":\necho never\n```\n')
+    done = steerway(folder, "--trust")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith("steerway: line 1: the metadata is not JSON (")
+    assert done.stderr.endswith("\nsteerway: there is nothing to run\n")
+
+
 def test_secrets_do_not_reach_what_is_recorded(folder: Path) -> None:
     token = "ghp_" + "a1B2" * 9
     write(folder, f"echo token {token}; printf '{token[:20]}'; sleep 0.1; echo '{token[20:]}'")
