@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,8 @@ def new(file: Path | None, title: str, as_json: bool) -> None:
         print_json({"path": str(path), "title": journal.title, "step": step})
         return
     click.echo(str(path))
-    click.echo(f"Next: steerway {path} opens it, steerway shell {path} is its prompt.", err=True)
+    typed = shlex.quote(str(path))
+    click.echo(f"Next: `steerway {typed}` opens it, `steerway shell {typed}` is its prompt.", err=True)
 
 
 def _path(file: Path | None, title: str) -> Path:

@@ -32,6 +32,10 @@ def test_new_makes_a_journal_with_a_first_step(tmp_path: Path) -> None:
     assert journal.problems == ()
 
 
+def test_what_to_type_next_can_be_typed(tmp_path: Path) -> None:
+    assert "`steerway 'my note.journal.md'` opens it" in new("my note", folder=tmp_path).stderr
+
+
 def test_json(tmp_path: Path) -> None:
     done = new("--title", "Naïve: retry # 1", "--json", folder=tmp_path)
     said = json.loads(done.stdout)
