@@ -47,7 +47,18 @@ def encode_text(tokenizer: Tokenizer, text: str, *, control: Collection[int] = (
     forbidden = tokenizer.eog.union(control)
     if forbidden.isdisjoint(tokens):
         return tokens
-    return [token for part in _broken(text) for token in tokenizer.encode(part, special=False)]
+    return [token for part in _broken(text) for token in _halved(tokenizer, part, forbidden)]
+
+
+def _halved(tokenizer: Tokenizer, text: str, forbidden: Collection[int]) -> list[int]:
+    """Tokens of `text`, cut in halves until no spelling of a forbidden one, whatever it is, is whole."""
+    tokens = tokenizer.encode(text, special=False)
+    if not any(token in forbidden for token in tokens):
+        return tokens
+    if len(text) < 2:
+        return [token for token in tokens if token not in forbidden]
+    middle = len(text) // 2
+    return [token for part in (text[:middle], text[middle:]) for token in _halved(tokenizer, part, forbidden)]
 
 
 def _broken(text: str) -> list[str]:

@@ -17,6 +17,7 @@ from engine.errors import UsageError
 from engine.prompt import PLAIN, Family, Prompt, assemble, detect
 from engine.prompt.families import model_name, named, tuned
 from engine.prompt.layouts import CODELLAMA, DOCUMENT_LAYOUTS, QWEN, TREATMENTS
+from engine.prompt.tokenizer import encode_text
 from engine.request import Request
 from engine.suggest.finish import FILTERS
 
@@ -84,6 +85,17 @@ def test_text_that_spells_control_tokens_stays_text(family: Family, layout: str)
     ]
     assert controls[0] == controls[1]
     assert spelled in prompt(family, literal, **leaky)[0]
+
+
+@pytest.mark.parametrize("spelling", ["[SUFFIX]", "<a b>", "§"])
+def test_a_control_token_spelled_unlike_others_stays_text_too(spelling: str) -> None:
+    """Some models write theirs in square brackets, and llama.cpp parses those of attribute USER_DEFINED."""
+    tokenizer = WordTokenizer(replace(QWEN, middle=spelling), leaky=(spelling,))
+    control = tokenizer.markers[spelling]
+    assert control in tokenizer.encode(f"x {spelling} y", special=False)
+    tokens = encode_text(tokenizer, f"x {spelling} y", control={control})
+    assert control not in tokens
+    assert tokenizer.show(tuple(tokens)) == f"x {spelling if len(spelling) > 1 else ''} y"
 
 
 @pytest.mark.parametrize("layout", ["repo", "docstring"])
