@@ -160,6 +160,19 @@ async def test_a_removed_editor_can_still_be_painted(journal: Path) -> None:
         assert len(editor.render_lines(Region(0, 0, 20, 3))) == 3
 
 
+async def test_keys_typed_ahead_of_a_dialogs_end_are_no_second_answer(journal: Path) -> None:
+    async with opened(journal) as person:
+        await person.goes_to("c001")
+        await person.presses("a")
+        question = person.pilot.app.screen
+        assert isinstance(question, ChoiceScreen)
+        question.dismiss("note")
+        question.dismiss("step")
+        await person.waits(lambda: person.screen.editor, "the new note's editor")
+        await person.presses("escape", "u")
+        assert person.session.journal.data == TEXT.encode()
+
+
 async def test_long_answers_are_wrapped_where_the_terminal_is_small(journal: Path) -> None:
     async with opened(journal, size=(50, 24)) as person:
         await person.goes_to("c001")

@@ -6,16 +6,14 @@ from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from journal.tui.blocks.row import clean
+from journal.tui.screens.dialog import Dialog
 
 
-class AskScreen(ModalScreen[str | None]):
+class AskScreen(Dialog):
     """Asks for a line; gives it, or None when it was put off."""
-
-    CSS_PATH = "../styles/dialogs.tcss"
 
     def __init__(
         self, title: str, *, value: str = "", hint: str = "", password: bool = False, blink: bool = True

@@ -9,10 +9,10 @@ from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from journal.tui.blocks.row import Row, clean, joined, wrapped
+from journal.tui.screens.dialog import Dialog
 from journal.tui.widgets.rows import Rows
 
 KEY_WIDTH = 4
@@ -62,10 +62,8 @@ class Choices(Rows, can_focus=True):
             self.screen.dismiss(self.answers[self._rows_of[index]].value)
 
 
-class ChoiceScreen(ModalScreen[str | None]):
+class ChoiceScreen(Dialog):
     """Asks; gives the answer's value, or None when it was put off."""
-
-    CSS_PATH = "../styles/dialogs.tcss"
 
     def __init__(self, title: str, lines: Sequence[str], answers: Sequence[Answer]) -> None:
         super().__init__()

@@ -8,10 +8,10 @@ from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 
 from journal.tui.actions import ACTIONS, GROUPS, Action
 from journal.tui.blocks.row import Row, joined, wrapped
+from journal.tui.screens.dialog import Dialog
 from journal.tui.theme import Palette
 from journal.tui.widgets.rows import Rows
 
@@ -27,10 +27,8 @@ class _Page(Rows, can_focus=True):
         return self._build(width - 1, self.palette)
 
 
-class TextScreen(ModalScreen[None]):
+class TextScreen(Dialog):
     """A page over the journal; any of Esc, q, Enter closes it."""
-
-    CSS_PATH = "../styles/dialogs.tcss"
 
     def __init__(self, title: str, build: Build) -> None:
         super().__init__()
