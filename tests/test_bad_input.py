@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -119,14 +118,16 @@ def test_no_git_repository_is_needed(folder: Path) -> None:
     assert json.loads(done.stdout)["output"].strip() == "hello"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_may_not_be_written(folder: Path) -> None:
     folder.chmod(0o500)
     try:
         done = steerway("run", "step.journal.md", "--trust", "--json", cwd=folder)
         assert done.returncode == 0
         assert json.loads(done.stdout)["output"].strip() == "hello"
-        assert steerway("new", "other", cwd=folder).returncode == 2
+        refused = steerway("new", "other", cwd=folder)
+        assert refused.returncode == 2
+        assert "other" in complaint(refused)
+        assert not list(folder.glob("other*"))
     finally:
         folder.chmod(0o700)
 
@@ -145,3 +146,21 @@ def test_a_journal_in_a_folder_everybody_may_write_to_is_not_picked_up(tmp_path:
     done = steerway("context", cwd=shared / "mine")
     assert done.returncode == 2
     assert "steerway new" in complaint(done)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("bogus",), "no such command 'bogus': `steerway --help` shows what can be given"),
+        (("run", "--bogus"), "no such option '--bogus': `steerway run --help` shows what can be given"),
+        (
+            ("run", "--timeout", "0"),
+            "invalid value for '--timeout': 0.0 is not in the range x>0: `steerway run",
+        ),
+        (("model", "info"), "missing argument 'NAME|PATH': `steerway model info --help`"),
+    ],
+)
+def test_wrong_arguments(folder: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = steerway(*arguments, cwd=folder)
+    assert done.returncode == 2
+    assert said in complaint(done)

@@ -66,6 +66,14 @@ def root(ctx: click.Context) -> None:
         ctx.invoke(command)
 
 
+def _one_line(error: click.ClickException) -> str:
+    """What click has to say, as every other error is said."""
+    said = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context is not None else "steerway"
+    return f"{said[:1].lower()}{said[1:]}: `{where} --help` shows what can be given"
+
+
 def run(arguments: list[str]) -> int:
     """Run the command line and return the exit code."""
     try:
@@ -74,7 +82,7 @@ def run(arguments: list[str]) -> int:
         click.echo(f"steerway: {error}", err=True)
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        click.echo(f"steerway: {_one_line(error)}", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("steerway: interrupted", err=True)
