@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -10,10 +11,18 @@ from pathlib import Path
 STEERWAY = Path(sys.executable).with_name("steerway")
 
 
+def obey_permissions() -> None:
+    """In a child: give up what lets root write where permissions forbid it (Linux capabilities 1 to 3)."""
+    if os.geteuid() == 0 and sys.platform == "linux":
+        drop_from_bounding_set = 24
+        for capability in (1, 2, 3):
+            ctypes.CDLL(None).prctl(drop_from_bounding_set, capability, 0, 0, 0)
+
+
 def steerway(
     *arguments: object, cwd: Path, env: dict[str, str] | None = None, timeout: float = 240
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, without a terminal and without standard input."""
+    """Run a command to its end, without a terminal, without standard input, bound by permissions."""
     return subprocess.run(
         [STEERWAY, *map(str, arguments)],
         cwd=cwd,
@@ -22,6 +31,7 @@ def steerway(
         capture_output=True,
         text=True,
         timeout=timeout,
+        preexec_fn=obey_permissions,
     )
 
 

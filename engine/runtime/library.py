@@ -13,6 +13,8 @@ from typing import Any, cast
 from engine.errors import EngineUnavailable
 
 _LOG_LINES = 200
+# Rounds of GNU OpenMP's waiting loop before a thread sleeps: some microseconds.
+SPIN_COUNT = "1000"
 _log: deque[str] = deque(maxlen=_LOG_LINES)
 _native_callback: Any = None
 
@@ -32,15 +34,18 @@ def load() -> ModuleType:
     functions.llama_backend_init()
     return cast(ModuleType, functions)
 
+SPIN_COUNT = "1000"
+
 
 def _bound_spinning() -> None:
-    """Let waiting threads sleep instead of spin. Must happen before the OpenMP runtime loads.
+    """Let waiting threads spin for microseconds, then sleep. Must happen before the OpenMP runtime loads.
 
-    A thread that spins for one that has no core stalls a token for seconds: with both cores busy,
-    one token took 2,748 ms with GNU OpenMP's default and 35 ms with a passive wait.
+    A thread that spins for one that has no core stalls a token for seconds (2,748 ms with both cores busy and
+    GNU OpenMP's default); one that sleeps at once costs an idle machine a third of its speed. docs/engine.md
+    has the measurements.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ["OMP_WAIT_POLICY"] = "passive"
+        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
 
 
 def _capture_log(functions: ModuleType) -> None:

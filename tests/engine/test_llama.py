@@ -189,17 +189,17 @@ def test_nothing_is_written_to_the_terminal(small_model: Path) -> None:
     assert "reused" in asked.stderr
 
 
-def test_waiting_threads_sleep_unless_a_person_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_threads_spin_briefly_unless_a_person_chose(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     library._bound_spinning()
-    assert "OMP_WAIT_POLICY" not in os.environ
-    monkeypatch.delenv("GOMP_SPINCOUNT")
-    monkeypatch.setenv("OMP_WAIT_POLICY", "restored at the end")
+    assert "GOMP_SPINCOUNT" not in os.environ
     monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv("GOMP_SPINCOUNT", "restored at the end")
+    monkeypatch.delenv("GOMP_SPINCOUNT")
     library._bound_spinning()
-    assert os.environ["OMP_WAIT_POLICY"] == "passive"
+    assert os.environ["GOMP_SPINCOUNT"] == library.SPIN_COUNT
 
 
 def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
