@@ -34,8 +34,6 @@ def load() -> ModuleType:
     functions.llama_backend_init()
     return cast(ModuleType, functions)
 
-SPIN_COUNT = "1000"
-
 
 def _bound_spinning() -> None:
     """Let waiting threads spin for microseconds, then sleep. Must happen before the OpenMP runtime loads.

@@ -53,7 +53,11 @@ def _broken(point: EntryPoint, error: Exception) -> click.Command:
     return click.Command(point.name, callback=complain, short_help=f"does not load: {error}")
 
 
-@click.group(cls=Root, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Root,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(version("steerway"), prog_name="steerway", message="%(prog)s %(version)s")
 @click.pass_context
 def root(ctx: click.Context) -> None:
