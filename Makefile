@@ -20,7 +20,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/native.stamp: $(BIN)/python $(wildcard native/*.py native/*.toml native/*/* native/*/*/*)
-	@echo "== llama.cpp: patched native build, about 6 minutes on 2 cores the first time, seconds from the cache"
+	@echo "== llama.cpp: patched native build, 3 to 6 minutes on 2 cores the first time, seconds from the cache"
 	@$(PYTHON) native/build.py --python $(BIN)/python
 	@touch $@
 
