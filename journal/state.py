@@ -11,6 +11,7 @@ import hashlib
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -265,6 +266,7 @@ def _opened(path: str) -> Any:
     except BaseException:
         connection.close()
         raise
+    weakref.finalize(db, connection.close)  # for whoever forgets: Python 3.13 warns of open connections
     return db
 
 

@@ -88,6 +88,7 @@ class Wire:
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         await asyncio.gather(*others, return_exceptions=True)
         await self._client.aclose()
+        await asyncio.get_running_loop().shutdown_asyncgens()
 
     async def _read(self, body: dict[str, Any], chunks: queue.SimpleQueue[Chunk]) -> None:
         async with contextlib.aclosing(completions.complete(self._client, self._base, body)) as answer:
