@@ -40,9 +40,6 @@ ENVIRONMENT: dict[str, str] = {
     "STEERWAY_STEP": "Set for cells: the step the cell is in.",
 }
 
-# What a workspace (a repository somebody else wrote) may never decide for the person who opened it.
-PERSONAL = frozenset({"model", "model_source", "threads"})
-
 
 def _unit(unit: str) -> dict[str, str]:
     return {"unit": unit}
@@ -202,28 +199,10 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) 
     Raises SettingsError, one line naming the file or variable, the key, and what it may hold.
     """
     file = path or folders().settings_file
-    settings = merge(Settings(), _read(file), origin=str(file))
+    settings = _merge(Settings(), _read(file), origin=str(file), from_text=False)
     environment = os.environ if environ is None else environ
     overrides = {row.name: environment[row.variable] for row in table() if environment.get(row.variable)}
     return _merge(settings, overrides, origin="the environment", from_text=True)
-
-
-def merge(
-    settings: Settings, values: Mapping[str, object], *, origin: str, personal: bool = True
-) -> Settings:
-    """`settings` with `values` (already decoded) laid over them; `origin` is named in errors.
-
-    With `personal=False`, for values a workspace brings along, keys in `PERSONAL` are refused.
-    """
-    if not personal:
-        for key in values:
-            if key in PERSONAL:
-                raise SettingsError(
-                    f"{origin}: {key} cannot be set by a workspace",
-                    hint=f"set it in {folders().settings_file}",
-                    subject=key,
-                )
-    return _merge(settings, values, origin=origin, from_text=False)
 
 
 def _merge(settings: Settings, values: Mapping[str, object], *, origin: str, from_text: bool) -> Settings:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,3 +34,23 @@ def isolated_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir()
     monkeypatch.setenv("STEERWAY_HOME", str(home))
     return home
+
+
+@pytest.fixture
+def obedient() -> Iterator[None]:
+    """Permissions bind this test as they bind a user: root's capabilities to pass over them are laid down.
+
+    For this thread and this test only (capset(2), version 3; CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH).
+    """
+    if os.geteuid() != 0 or sys.platform != "linux":
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    before, lowered = (ctypes.c_uint32 * 6)(), (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, before) == 0
+    lowered[:] = before[:]
+    lowered[0] &= ~0b110
+    assert libc.capset(header, lowered) == 0
+    yield
+    assert libc.capset(header, before) == 0

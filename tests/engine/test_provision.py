@@ -264,7 +264,7 @@ def test_a_full_disk_is_said_before_anything_is_fetched(
         provision.pull("tiny")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.usefixtures("obedient")
 def test_a_read_only_store(make_gguf, add_model, isolated_home: Path) -> None:
     add_model(make_gguf(), sources=WHEELS)
     isolated_home.chmod(0o500)

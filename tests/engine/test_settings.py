@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import SettingsError
-from engine.settings import ENVIRONMENT, PERSONAL, Settings, folders, load, merge, table
+from engine.settings import ENVIRONMENT, Settings, folders, load, table
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "settings.md"
@@ -106,11 +106,15 @@ def test_every_setting_has_a_variable_a_description_and_a_working_default(row) -
     assert load(Path(os.devnull), environ={row.variable: str(row.default) or "x"}) is not None
 
 
-@pytest.mark.parametrize("key", sorted(PERSONAL))
-def test_a_workspace_does_not_decide_for_the_person(key: str) -> None:
-    with pytest.raises(SettingsError, match=f"{key} cannot be set by a workspace"):
-        merge(Settings(), {key: "/tmp/evil.gguf"}, origin=".steerway.toml", personal=False)
-    assert merge(Settings(), {"max_tokens": 8}, origin=".steerway.toml", personal=False).max_tokens == 8
+@pytest.mark.usefixtures("isolated_home")
+@pytest.mark.parametrize("name", ["config.toml", "steerway.toml", ".steerway.toml", ".steerway/config.toml"])
+def test_a_workspace_does_not_decide_for_the_person(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text('model = "evil.gguf"\nmax_tokens = 8\n')
+    monkeypatch.chdir(tmp_path)
+    assert load(environ={}) == Settings()
 
 
 def test_one_variable_moves_every_folder(isolated_home: Path) -> None:

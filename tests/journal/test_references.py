@@ -243,7 +243,7 @@ def test_what_is_no_text_is_one_clear_line(root: Path) -> None:
         assert (found.document, found.problem, found.drift) == (None, problem, "missing")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+@pytest.mark.usefixtures("obedient")
 def test_a_file_without_permission(root: Path) -> None:
     (root / "src" / "up.py").chmod(0)
     assert read(root, src="src/up.py").problem == "src/up.py cannot be read (Permission denied)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from journal.run.plan import choose
 from journal.run.result import Event, Finished, Output, Started
 from journal.run.runner import Runner
 from journal.workspace import Workspace
+from tests.cli import obey_permissions
 
 STEERWAY = (sys.executable, "-c", "from journal.cli import main; main()")
 JOURNAL = """---
@@ -244,11 +244,10 @@ def test_a_reader_that_leaves_ends_the_run(folder: Path) -> None:
         assert process.wait(30) in (141, 1, 120)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 def test_a_read_only_workspace_keeps_its_state_with_the_user(folder: Path) -> None:
     (folder / ".steerway").rmdir()
     folder.chmod(0o500)
-    done = steerway(folder, "--trust", "--json", "--cell", "one")
+    done = steerway(folder, "--trust", "--json", "--cell", "one", preexec_fn=obey_permissions)
     folder.chmod(0o700)
     assert rows(done)[0]["exit"] == 0
 
