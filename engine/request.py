@@ -9,7 +9,7 @@ from typing import Literal
 
 from engine.documents import Document, DocumentKind
 
-Origin = Literal["computed", "reused", "skipped"]
+Origin = Literal["computed", "reused", "loaded", "skipped"]
 StopReason = Literal["statement", "line", "suffix", "length", "time", "eos", "cancelled", "empty"]
 StopAt = Literal["statement", "line", "block"]
 
@@ -23,7 +23,9 @@ class Request:
     statement, or the indented block. `max_tokens` and `budget_ms` end the generation; `context_tokens`
     bounds the prompt (None: what the model's context leaves), `document_tokens` the documents in it (None:
     what the file leaves), `file_tokens` the lines around the cursor (None: what fits). `temperature` 0 is
-    greedy. `layout` None is the model's measured default. `version` is the editor's document version,
+    greedy. `layout` None is the model's measured default. `patience_ms` is how long documents whose keys and
+    values are not known yet may delay the first token: those that would take longer are left out, say so, and
+    are encoded when the engine is idle (None: all are computed). `version` is the editor's document version,
     returned untouched.
     """
 
@@ -44,6 +46,7 @@ class Request:
     top_k: int = 40
     seed: int = 0
     layout: str | None = None
+    patience_ms: float | None = None
     version: int | None = None
 
 
@@ -51,8 +54,10 @@ class Request:
 class DocumentUse:
     """How one document took part: tokens placed, where they came from, and what was cut.
 
-    `cut_tokens` is how many of the document's own tokens did not fit (never silent); `origin` is
-    `skipped` when none did; `cut_line` is how many lines of its rendering stand when the rest was cut.
+    `cut_tokens` is how many of the document's own tokens were left out (never silent); `origin` is where the
+    keys and values of the others came from: `computed` for this request, `loaded` from memory or disk,
+    `reused` where they lay, `skipped` when none take part. `cut_line` is how many lines of its rendering
+    stand when the rest was cut, `reason` why tokens were left out.
     """
 
     name: str
@@ -61,6 +66,7 @@ class DocumentUse:
     origin: Origin
     cut_tokens: int = 0
     cut_line: int | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,9 +90,11 @@ class Suggestion:
     """What to insert at the cursor, why it ended, and what it cost.
 
     `tokens_computed` counts prompt tokens run through the model for this request, `tokens_reused` those
-    whose KV was kept, `tokens_moved` those whose KV was moved though text before them changed: when there are
-    any, the suggestion is approximate. Times are milliseconds from the call. `text` is empty when there is
-    nothing worth saying.
+    whose KV lay in the context, `tokens_loaded` those whose KV was put there from memory or disk, which took
+    `load_ms`. Of both, `tokens_moved` were computed behind other text than now stands before them within
+    their own document. `tokens_drafted` were guessed, `tokens_accepted` of them confirmed. Times are
+    milliseconds from the call; `predicted_ms` is what the cost model expected of `first_token_ms`. `text` is
+    empty when there is nothing worth saying.
     """
 
     text: str
@@ -95,7 +103,12 @@ class Suggestion:
     tokens_computed: int = 0
     tokens_reused: int = 0
     tokens_moved: int = 0
+    tokens_loaded: int = 0
     tokens_generated: int = 0
+    tokens_drafted: int = 0
+    tokens_accepted: int = 0
+    load_ms: float = 0.0
+    predicted_ms: float = 0.0
     first_token_ms: float = 0.0
     total_ms: float = 0.0
     layout: str = ""

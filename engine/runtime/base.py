@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from engine.request import Cancel, Plan, Request, Suggestion
 
@@ -43,6 +43,18 @@ class Engine(Protocol):
 
     def count(self, text: str) -> int:
         """Tokens of `text`."""
+        ...
+
+    def prepare(self, request: Request, *, cancel: Cancel) -> int:
+        """Do one bounded piece of what would make `request` faster (encode a document); 0: nothing is left.
+
+        For idle time. Returns how many pieces are left, this one not counted; a piece that `cancel` ended
+        loses nothing that was finished.
+        """
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """What a person would ask: how documents are reused and why, what is cached, predicted and actual."""
         ...
 
     def close(self) -> None:

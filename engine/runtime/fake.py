@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from engine import suggest
 from engine.decode.stop import Stopper
@@ -50,6 +51,14 @@ class FakeEngine:
     def count(self, text: str) -> int:
         """Words, blanks and signs in `text`."""
         return len(_TOKEN.findall(text))
+
+    def prepare(self, request: Request, *, cancel: Cancel) -> int:
+        """Nothing is worth preparing: 0."""
+        return 0
+
+    def status(self) -> dict[str, Any]:
+        """Nothing is cached between requests."""
+        return {}
 
     def close(self) -> None:
         """Forget everything. Idempotent."""

@@ -64,6 +64,14 @@ class RemoteEngine:
         """Estimated tokens of `text`."""
         return TextTokenizer(PLAIN).count(text)
 
+    def prepare(self, request: Request, *, cancel: Cancel) -> int:
+        """The server keeps its own cache: 0."""
+        return 0
+
+    def status(self) -> dict[str, Any]:
+        """Nothing is cached between requests."""
+        return {}
+
     def close(self) -> None:
         """Close the connections. Idempotent."""
         self._closed = True
