@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine.prompt import Prompt
 from engine.runtime.context import Context, Logits
 
@@ -85,6 +88,26 @@ class CachedTokens:
             self._read_back(tokens)
             raise
         self.tokens.extend(tokens)
+
+    def room(self) -> int:
+        """How many tokens may still be appended."""
+        return self._context.context_tokens - len(self.tokens)
+
+    def logits(self) -> Logits:
+        """Logits behind the token appended last; a view, valid until the next decode."""
+        return self._context.logits()
+
+    def extend(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """As `append`; returns the logits behind each token, [len(tokens), vocabulary]."""
+        rows = []
+        for token in tokens:
+            self.append((token,))
+            rows.append(self._context.logits().copy())
+        return np.stack(rows)
+
+    def rewind(self, count: int) -> None:
+        """Take back the last `count` tokens that were appended."""
+        self._truncate(len(self.tokens) - count)
 
     def _read_back(self, attempted: Sequence[int]) -> None:
         if self._context.closed:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from engine import prompt as prompts
 from engine import suggest
-from engine.decode.heal import Healer, Vocabulary
-from engine.decode.sample import Sampler
-from engine.decode.stop import Stopper, Verdict
-from engine.decode.stream import Utf8Stream
+from engine.decode.heal import Vocabulary
+from engine.decode.stop import Stopper
 from engine.errors import ContextTooLong, EngineStopped
 from engine.prompt import Family, Prompt
-from engine.request import Cancel, DocumentUse, Plan, Request, StopReason, Suggestion
+from engine.request import Cancel, DocumentUse, Plan, Request, Suggestion
 from engine.runtime import debug, extension
 from engine.runtime.alarm import Alarm
 from engine.runtime.base import EngineInfo, OnText
-from engine.runtime.context import Aborted, Context, Logits
+from engine.runtime.context import Aborted, Context
+from engine.runtime.generate import Generator, Run
 from engine.runtime.kv import CHUNK_TOKENS, CachedTokens, whole_blocks
 from engine.runtime.llama import Model
 from engine.runtime.moving import MovingTokens
@@ -99,12 +98,14 @@ class LocalEngine:
             prompt = self._assemble(request)
             tokens = prompt.tokens
             reused = cached.place(prompt)
-            run = _Run(reused=reused)
+            run = Run(reused=reused)
             try:
                 logits = cached.compute(tokens)
                 run.moved = cached.moved
                 run.computed = len(tokens) - reused - run.moved
-                self._generate(request, prompt, logits, run, alarm, stopper, on_text)
+                self._generator.generate(
+                    request, prompt, logits, cached, run=run, alarm=alarm, stopper=stopper, on_text=on_text
+                )
             except Aborted:
                 run.computed = run.computed or max(0, len(cached.tokens) - reused)
                 run.stop = "cancelled" if alarm.cancelled else "time"
@@ -113,45 +114,7 @@ class LocalEngine:
         debug.show(prompt, suggestion)
         return suggestion
 
-    def _generate(
-        self,
-        request: Request,
-        prompt: Prompt,
-        logits: Logits,
-        run: _Run,
-        alarm: Alarm,
-        stopper: Stopper,
-        on_text: OnText | None,
-    ) -> None:
-        """Decode token by token into `run` until something ends it. Raises Aborted."""
-        context, cached = self._opened()
-        sampler, stream = Sampler(request), Utf8Stream()
-        healer = Healer(self._vocabulary, prompt.heal)
-        ends = self._model.eog | prompt.stops
-        shown = 0
-        while not alarm.cancelled:
-            token = sampler.pick(logits, allowed=healer.allowed())
-            run.count(alarm)
-            if token in ends:
-                run.end(stopper.finish(run.text))
-                return
-            fresh = healer.accept(self._model.piece(token))
-            shown += bool(fresh) or not healer.pending
-            verdict = stopper.feed(stream.feed(fresh), tokens=shown)
-            run.text = verdict.text
-            if on_text is not None and fresh:
-                on_text(verdict.text)
-            if verdict.reason is not None:
-                run.end(verdict)
-                return
-            if len(cached.tokens) >= self._context_tokens:
-                run.end(stopper.finish(run.text, reason="length"))
-                return
-            cached.append((token,))
-            logits = context.logits()
-        raise Aborted
-
-    def _suggestion(self, request: Request, prompt: Prompt, run: _Run, alarm: Alarm) -> Suggestion:
+    def _suggestion(self, request: Request, prompt: Prompt, run: Run, alarm: Alarm) -> Suggestion:
         text = suggest.finish(run.text, request)
         spoken = text or run.stop in ("cancelled", "time", "length")
         return Suggestion(
@@ -162,6 +125,8 @@ class LocalEngine:
             tokens_reused=run.reused,
             tokens_moved=run.moved,
             tokens_generated=run.generated,
+            tokens_drafted=run.drafted,
+            tokens_accepted=run.accepted,
             first_token_ms=run.first_token_ms,
             total_ms=alarm.elapsed_ms,
             layout=prompt.layout,
@@ -206,27 +171,9 @@ class LocalEngine:
     def _vocabulary(self) -> Vocabulary:
         return Vocabulary(self._model.pieces())
 
-
-@dataclass
-class _Run:
-    """What one request came to so far."""
-
-    reused: int
-    computed: int = 0
-    moved: int = 0
-    generated: int = 0
-    text: str = ""
-    stop: StopReason = "cancelled"
-    first_token_ms: float = 0.0
-
-    def count(self, alarm: Alarm) -> None:
-        """One more token was chosen."""
-        self.generated += 1
-        self.first_token_ms = self.first_token_ms or alarm.elapsed_ms
-
-    def end(self, verdict: Verdict) -> None:
-        """The generation is over for a reason of its own."""
-        self.text, self.stop = verdict.text, verdict.reason or "eos"
+    @cached_property
+    def _generator(self) -> Generator:
+        return Generator(self._model, self._vocabulary)
 
 
 def _with_origin(prompt: Prompt, reused: int) -> Iterable[DocumentUse]:
