@@ -8,17 +8,20 @@ prompt.heal          # the generation must begin with these bytes, which are not
 from engine.prompt.assemble import assemble
 from engine.prompt.families import detect
 from engine.prompt.layouts import DOCUMENT_LAYOUTS, PLAIN, Family
-from engine.prompt.prompt import Prompt, Segment
+from engine.prompt.prompt import Composition, Prompt, Segment, Slice, Unit
 from engine.prompt.render import render
 from engine.prompt.tokenizer import Tokenizer
 
 __all__ = [
     "DOCUMENT_LAYOUTS",
     "PLAIN",
+    "Composition",
     "Family",
     "Prompt",
     "Segment",
+    "Slice",
     "Tokenizer",
+    "Unit",
     "assemble",
     "detect",
     "render",

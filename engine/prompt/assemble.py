@@ -10,7 +10,7 @@ from engine.errors import ContextTooLong, UsageError
 from engine.prompt import budget
 from engine.prompt.encoder import encoder
 from engine.prompt.layouts import BY_ID, DOCUMENT_LAYOUTS, TREATMENTS, DocumentLayout, Family, Treatment
-from engine.prompt.prompt import Prompt, Segment, SegmentKind
+from engine.prompt.prompt import Composition, Prompt, Segment, SegmentKind
 from engine.prompt.render import Rendered, render
 from engine.prompt.tokenizer import Tokenizer
 from engine.request import DocumentUse, Origin, Plan, Request
@@ -42,6 +42,7 @@ def assemble(
     *,
     context_tokens: int,
     vocabulary: Vocabulary | None = None,
+    composed: Composition | None = None,
 ) -> Prompt:
     """The prompt of `request` for a model of `family`, at most `context_tokens` tokens long.
 
