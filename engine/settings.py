@@ -41,6 +41,14 @@ ENVIRONMENT: dict[str, str] = {
 }
 
 
+Auto = Literal["auto"]
+
+# Values that were allowed once, and what to do instead.
+RETIRED: dict[tuple[str, str], str] = {
+    ("reuse", "shift"): "remove it: the default, documents, keeps the text after the cursor too",
+}
+
+
 def _unit(unit: str) -> dict[str, str]:
     return {"unit": unit}
 
@@ -64,12 +72,49 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=0, le=1024, description="Threads that run the model; 0 chooses.", extra=_unit("threads")),
     ] = 0
     reuse: Annotated[
-        Literal["prefix", "shift"],
+        Literal["documents", "prefix"],
         Meta(
-            description="What a keystroke keeps of the prompt: prefix, exact; "
-            "shift, also the text after the cursor, faster and approximate."
+            description="What is kept of earlier prompts: documents, each document's keys and values "
+            "wherever it stands, for models it was measured for; prefix, the unchanged beginning, exact."
         ),
-    ] = "prefix"
+    ] = "documents"
+    kv_layout: Annotated[
+        Literal["auto", "sequential", "shared"],
+        Meta(
+            description="Where encoded documents stand: sequential, one behind the other; shared, all at "
+            "the same positions. Here and in the six below, auto is what was measured best for the model."
+        ),
+    ] = "auto"
+    attention_bias: Annotated[
+        Auto | Annotated[float, Meta(ge=-8.0, le=8.0)],
+        Meta(description="Added to the logits of attention to encoded documents.", extra=_unit("nats")),
+    ] = "auto"
+    attention_temperature: Annotated[
+        Auto | Annotated[float, Meta(ge=0.25, le=4.0)],
+        Meta(description="Divides the logits of attention to encoded documents."),
+    ] = "auto"
+    link_tokens: Annotated[
+        Auto | Annotated[int, Meta(ge=0, le=64)],
+        Meta(
+            description="How many tokens at each document's start are computed again in place, when idle.",
+            extra=_unit("tokens"),
+        ),
+    ] = "auto"
+    blend_percent: Annotated[
+        Auto | Annotated[int, Meta(ge=0, le=100)],
+        Meta(
+            description="How much of the documents is computed again in place; 100 is full attention.",
+            extra=_unit("percent"),
+        ),
+    ] = "auto"
+    near_tokens: Annotated[
+        Auto | Annotated[int, Meta(ge=8, le=512)],
+        Meta(description="How much before the cursor is always computed.", extra=_unit("tokens")),
+    ] = "auto"
+    co_encode: Annotated[
+        Literal["auto", "on", "off"],
+        Meta(description="Whether documents that always come together are encoded together."),
+    ] = "auto"
     context_tokens: Annotated[
         int, Meta(ge=256, le=1_048_576, description="The model's context window.", extra=_unit("tokens"))
     ] = 4096
@@ -182,6 +227,10 @@ def _row(field: msgspec.inspect.Field) -> Setting:
 
 
 def _allowed(kind: msgspec.inspect.Type) -> str:
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return " or ".join(_allowed(part) for part in kind.types)
+    if isinstance(kind, msgspec.inspect.LiteralType) and len(kind.values) == 1:
+        return str(kind.values[0])
     if isinstance(kind, msgspec.inspect.LiteralType):
         return "one of " + ", ".join(str(value) for value in sorted(kind.values, key=str))
     if isinstance(kind, msgspec.inspect.IntType):
@@ -216,9 +265,8 @@ def _merge(settings: Settings, values: Mapping[str, object], *, origin: str, fro
             checked[key] = msgspec.convert(value, hints[key], strict=not from_text)
         except msgspec.ValidationError as error:
             name = rows[key].variable if from_text else f"{origin}: {key}"
-            raise SettingsError(
-                f"{name} is {value!r}", hint=f"it must be {rows[key].allowed}", subject=key
-            ) from error
+            hint = RETIRED.get((key, str(value))) or f"it must be {rows[key].allowed}"
+            raise SettingsError(f"{name} is {value!r}", hint=hint, subject=key) from error
     return msgspec.structs.replace(settings, **checked)
 
 

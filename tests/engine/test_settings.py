@@ -152,3 +152,30 @@ def test_every_variable_the_code_names_is_known() -> None:
 @pytest.mark.parametrize("variable", ENVIRONMENT)
 def test_the_docs_show_every_other_variable(variable: str) -> None:
     assert f"| `{variable}` | {ENVIRONMENT[variable]} |" in DOCS.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("attention_bias = 9", "attention_bias is 9: it must be auto or a number from -8.0 to 8.0"),
+        ('near_tokens = "few"', "near_tokens is 'few': it must be auto or a whole number from 8 to 512"),
+        ('reuse = "shift"', "reuse is 'shift': remove it: the default, documents, keeps the text after"),
+    ],
+)
+def test_settings_that_are_auto_or_a_number_and_values_that_went_away(
+    isolated_home: Path, text: str, says: str
+) -> None:
+    write(text)
+    with pytest.raises(SettingsError) as caught:
+        load(environ={})
+    assert says in str(caught.value)
+
+
+def test_auto_and_numbers_come_from_variables_too() -> None:
+    environ = {
+        "STEERWAY_ATTENTION_BIAS": "-0.5",
+        "STEERWAY_NEAR_TOKENS": "auto",
+        "STEERWAY_BLEND_PERCENT": "15",
+    }
+    settings = load(Path(os.devnull), environ=environ)
+    assert (settings.attention_bias, settings.near_tokens, settings.blend_percent) == (-0.5, "auto", 15)
