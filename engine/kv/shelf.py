@@ -22,8 +22,8 @@ from engine.prompt import Slice, Unit
 # Versions of one document's units that a changed unit is compared with.
 _VERSIONS = 96
 _DOCUMENTS = 512
-# Of the chain before it, a unit is encoded behind its last units of at most so many tokens: bounds the cells it
-# takes. Part of what "exact" is, so it belongs into the identity of rows.
+# Of the chain before it, a unit is encoded behind its last units of at most so many tokens: bounds the cells
+# it takes. Part of what "exact" is, so it belongs into the identity of rows.
 CHAIN_TOKENS = 1536
 # Shorter common stretches are not worth a placement of their own.
 _LEAST_TOKENS = 8

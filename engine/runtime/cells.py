@@ -82,14 +82,17 @@ class Cells:
         `shared` are spans with rows that may lie over each other; they come before the gap that `wanted`
         leaves for them, and are all written when one of them changes.
         """
-        same = self._share(tuple(shared))
-        rewritten = 0 if same else sum(len(span.tokens) for span in shared)
+        behind = min((span.position for span in (*self._shared, *shared)), default=0)
+        kept_shared = self._share(tuple(shared))
+        rewritten = 0 if kept_shared else sum(len(span.tokens) for span in shared)
+        same = True
         before = {span.position: span for span in self._held}
         stay: list[Span] = []
         stayed: list[bool] = []
         missing: list[Span] = []
         write: list[Span] = []
         for span in wanted:
+            same = same and (kept_shared or span.position < behind)
             unchanged = same and self._reads(span)
             if span.rows is not None:
                 kept = self._kept(before.get(span.position), span, unchanged)
@@ -109,7 +112,7 @@ class Cells:
             self._write(span)
             self._insert(span)
         loaded = rewritten + sum(len(span.tokens) for span in write)
-        return Placed(tuple(stayed), rewritten == 0, loaded, tuple(missing))
+        return Placed(tuple(stayed), kept_shared, loaded, tuple(missing))
 
     def compute(self, spans: Sequence[Span], *, outputs: bool = True) -> None:
         """Run the model over `spans` (in order of position). Raises Aborted or EngineError; then what was not
