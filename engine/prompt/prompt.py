@@ -41,15 +41,16 @@ class Unit:
     title: int = 0
 
     @cached_property
-    def content(self) -> bytes:
-        """Digest of its own tokens (16 bytes): equal where the same text stands behind another."""
-        return hashlib.blake2b(array("q", self.tokens).tobytes(), digest_size=_DIGEST_BYTES).digest()
+    def content(self) -> str:
+        """Hex digest of its own tokens: equal where the same text stands behind another."""
+        return hashlib.blake2b(array("q", self.tokens).tobytes(), digest_size=_DIGEST_BYTES).hexdigest()
 
     @cached_property
-    def digest(self) -> bytes:
-        """Digest of its tokens and those before it in its chain (16 bytes): what its rows depend on."""
-        before = self.previous.digest if self.previous is not None else b""
-        return hashlib.blake2b(before + self.content, digest_size=_DIGEST_BYTES).digest()
+    def digest(self) -> str:
+        """Hex digest of its tokens and of those before it in its chain: what its rows depend on."""
+        before = self.previous.digest if self.previous is not None else ""
+        joined = before + self.content  # of equal lengths but for the first of a chain
+        return hashlib.blake2b(joined.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
     @cached_property
     def offset(self) -> int:
