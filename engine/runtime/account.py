@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from engine.prompt import Prompt
-from engine.request import Cancel, DocumentUse
+from engine.request import DocumentUse
 from engine.runtime.context import Logits
 from engine.runtime.generate import Growing
 
@@ -36,7 +36,7 @@ class Reuse(Growing, Protocol):
         """Make the context hold `prompt`; the logits of its last token. Raises Aborted or EngineError."""
         ...
 
-    def prepare(self, prompt: Prompt, cancel: Cancel) -> int:
+    def prepare(self, prompt: Prompt) -> int:
         """One bounded piece of idle work for `prompt`; returns how many are left. Raises Aborted."""
         ...
 

@@ -13,7 +13,11 @@ OnText = Callable[[str], None]
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What is running: back end, model, its family, context size, and the patched features found."""
+    """What is running: back end, model, its family, context size, and the patched features found.
+
+    `reuse` is "documents" where documents are reused one by one, "prefix" where the prompt's beginning is, ""
+    where the back end sees to it.
+    """
 
     backend: str
     model: str
@@ -21,6 +25,7 @@ class EngineInfo:
     context_tokens: int
     threads: int = 0
     features: tuple[str, ...] = ()
+    reuse: str = ""
 
 
 class Engine(Protocol):

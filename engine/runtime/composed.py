@@ -19,7 +19,6 @@ from engine.kv.gate import Repair
 from engine.kv.rows import Rows, Shape
 from engine.kv.shelf import Shelf
 from engine.prompt import Prompt, Segment
-from engine.request import Cancel
 from engine.runtime import arrangement
 from engine.runtime.account import Account
 from engine.runtime.arrangement import Arrangement
@@ -84,7 +83,7 @@ class ComposedTokens:
         finally:
             account.computed += self._cells.computed_tokens - computed
 
-    def prepare(self, prompt: Prompt, cancel: Cancel) -> int:
+    def prepare(self, prompt: Prompt) -> int:
         """Encode one unit, or make the context ready for `prompt`; how many pieces are left."""
         shelf, encoder = self._behind(prompt.segments[0].tokens)
         missing = [unit for unit in prompt.units if not shelf.has(unit)]
