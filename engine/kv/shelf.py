@@ -12,12 +12,15 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
 from engine.kv.keys import unit_key
 from engine.kv.memory import Memory
 from engine.kv.rows import Rows, Shape
-from engine.kv.store import Store
 from engine.prompt import Slice, Unit
+
+if TYPE_CHECKING:
+    from engine.kv.store import Store
 
 # Versions of one document's units that a changed unit is compared with.
 _VERSIONS = 96
