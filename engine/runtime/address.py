@@ -53,7 +53,7 @@ class Spec:
 
     @property
     def name(self) -> str:
-        """Hex digits (16) that differ for another file, other settings of the engine, another build or user."""
+        """Hex digits (16), others for another model file, other settings of the engine, another build."""
         kept = msgspec.structs.asdict(self.settings)
         settings = {key: value for key, value in kept.items() if key not in _NOT_OF_THE_ENGINE}
         home = folders()
@@ -89,7 +89,7 @@ class Spec:
 
 @cache
 def build() -> str:
-    """What would make two processes of the same settings different programs: versions, and the files' stamps."""
+    """What makes processes of the same settings different programs: versions, and the files' stamps."""
     digest = hashlib.blake2b(digest_size=_NAME_BYTES)
     for path, found in sorted(_program_files()):
         digest.update(f"{path}\0{found.st_size}\0{found.st_mtime_ns}\n".encode(errors="surrogateescape"))

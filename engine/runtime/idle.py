@@ -43,7 +43,13 @@ class Turns:
         self._current: Preparation | None = None
 
     def __bool__(self) -> bool:
+        """Whether a piece can be taken."""
         return bool(self._turns)
+
+    @property
+    def active(self) -> bool:
+        """Whether a piece runs or can be taken."""
+        return bool(self._turns or self._current)
 
     def replace(self, client: str, request: Request) -> None:
         """`request` is what `client` will want next; the same one again goes on where it is."""

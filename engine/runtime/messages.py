@@ -1,8 +1,8 @@
 """What an engine's clients and its service say to each other.
 
-One msgpack array a message, its tag first (msgspec's tagged, array-like structs). A greeting must stay readable
-to every version: fields are only ever added at its end. Everything else may change with `PROTOCOL`, which both
-sides compare before anything else is said.
+One msgpack array a message, its tag first (msgspec's tagged, array-like structs). A greeting must stay
+readable to every version: fields are only ever added at its end. Everything else may change with `PROTOCOL`,
+which is compared before anything else is said.
 """
 
 from __future__ import annotations

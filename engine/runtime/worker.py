@@ -109,7 +109,7 @@ class EngineThread:
         with self._changed:
             running = self._running.client if self._running is not None else None
             return {
-                "loaded": self._engine is not None,
+                "loaded": self.loaded,
                 "running": running,
                 "waiting": list(self._waiting),
                 "preparing": self._idle.report(),
@@ -142,15 +142,30 @@ class EngineThread:
         """Load now, and make what the first suggestion would wait for; resolves when ready."""
         return self._call(_warmed)
 
+    def load(self) -> Future[EngineInfo]:
+        """What is running, once it is loaded."""
+        return self._call(lambda engine: engine.info)
+
     def info(self) -> EngineInfo:
         """What is running; waits until it is loaded and raises what loading raised."""
-        return self._call(lambda engine: engine.info).result()
+        return self.load().result()
 
     @property
     def busy(self) -> bool:
         """Whether anything runs or waits."""
         with self._changed:
             return bool(self._running or self._waiting or self._calls)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether there is nothing to do, idle work included."""
+        with self._changed:
+            return not (self._running or self._waiting or self._calls or self._idle.active)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the engine is there."""
+        return self._engine is not None
 
     def close(self) -> None:
         """Cancel what runs, fail what waits with EngineStopped, free the engine. Idempotent."""
