@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from engine.kv.cost import Work
 from engine.prompt import Prompt
 from engine.request import DocumentUse
 from engine.runtime.context import Logits
@@ -17,7 +18,8 @@ class Account:
     """Filled while a prompt is run, so that it is true of an aborted one too.
 
     Tokens `computed` for it, `reused` where they lay, `loaded` from memory or disk in `load_ms`; of these
-    `moved` are approximate. `predicted_ms` is the cost model's expectation of the first token's time.
+    `moved` are approximate. `predicted_ms` is the cost model's expectation of the first token's time, for
+    the `work` it takes (None: it was not asked).
     """
 
     computed: int = 0
@@ -26,6 +28,7 @@ class Account:
     moved: int = 0
     load_ms: float = 0.0
     predicted_ms: float = 0.0
+    work: Work | None = None
     uses: Sequence[DocumentUse] = field(default_factory=tuple)
 
 

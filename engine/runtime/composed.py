@@ -18,7 +18,7 @@ from engine.kv.cost import CostModel, Work
 from engine.kv.gate import Repair
 from engine.kv.rows import Rows, Shape
 from engine.kv.shelf import Shelf
-from engine.prompt import Prompt, Segment
+from engine.prompt import Prompt, Segment, Slice, Unit
 from engine.runtime import arrangement
 from engine.runtime.account import Account
 from engine.runtime.arrangement import Arrangement
@@ -84,19 +84,26 @@ class ComposedTokens:
             account.computed += self._cells.computed_tokens - computed
 
     def prepare(self, prompt: Prompt) -> int:
-        """Encode one unit, or make the context ready for `prompt`; how many pieces are left."""
+        """One piece of idle work for `prompt`; how many are left. Raises Aborted.
+
+        In this order: units that nothing is known of are encoded, the prompt is laid out, and units known
+        from another version of their text are encoded anew.
+        """
         shelf, encoder = self._behind(prompt.segments[0].tokens)
-        missing = [unit for unit in prompt.units if not shelf.has(unit)]
-        if missing:
-            first = encoder.pending(missing[0])[0]
-            encoder.encode(first)
-            return len(missing)
-        encoder.release()
-        if self._warm != prompt.tokens:
+        inexact = [unit for unit in prompt.units if not shelf.has(unit)]
+        unknown = [unit for unit in inexact if not _covered(shelf, unit)]
+        if not unknown and self._warm != prompt.tokens:
+            encoder.release()
             self._link(prompt, shelf)
-            self.run(prompt, Account(), patience_ms=None)
+            self.run(prompt, Account(), patience_ms=0.0)
             self._warm = prompt.tokens
-        return 0
+            return len(inexact)
+        for unit in (unknown or inexact)[:1]:
+            encoder.encode(encoder.pending(unit)[0])
+        left = len(inexact) - 1 + (self._warm != prompt.tokens)
+        if left <= 0:
+            encoder.release()
+        return max(0, left)
 
     def room(self) -> int:
         """How many tokens may still be appended."""
@@ -189,7 +196,8 @@ class ComposedTokens:
         total = sum(len(span.tokens) for span in (*plan.spans, *plan.shared))
         account.reused = total - placed.loaded_tokens - sum(len(span.tokens) for span in missing)
         account.uses = arrangement.uses(prompt, plan.left_out, _origins(plan, placed))
-        account.predicted_ms = self._predict(placed, total, account)
+        account.work = self._work(placed, total, account)
+        account.predicted_ms = self._cost.predict(account.work)
         self._context.set_bias(plan.start, plan.end, self._repair.bias)
         if not missing:
             if self._known is not None and self._known[0] == prompt.tokens and not placed.loaded_tokens:
@@ -205,16 +213,14 @@ class ComposedTokens:
         self._cells.truncate(span.end - 1)
         return Span(span.end - 1, span.tokens[-1:])
 
-    def _predict(self, placed: Placed, total: int, account: Account) -> float:
+    def _work(self, placed: Placed, total: int, account: Account) -> Work:
         missing = sum(len(span.tokens) for span in placed.missing)
-        loaded = placed.loaded_tokens * self._shape.row_bytes("f16")
-        work = Work(
-            compute_tokens=missing + account.computed,
+        return Work(
+            compute_tokens=max(1, missing) + account.computed,
             attend_tokens=total - missing,
-            load_bytes_ram=loaded,
+            load_bytes_ram=placed.loaded_tokens * self._shape.row_bytes("f16"),
             rotate_tokens=placed.loaded_tokens,
         )
-        return self._cost.predict(work)
 
     def _keep_computed(self, prompt: Prompt, plan: Arrangement, shelf: Shelf) -> None:
         """Shelve stretches of the edited file that were computed in place, for when they move."""
@@ -259,6 +265,12 @@ class _Patience:
             return False
         self._left_ms -= ms
         return True
+
+
+def _covered(shelf: Shelf, unit: Unit) -> bool:
+    """Whether another version of the unit's text leaves little of it to compute."""
+    unknown = sum(s.count for s in shelf.find(Slice(unit, 0, len(unit.tokens))) if s.rows is None)
+    return unknown <= _IN_PLACE_TOKENS and unknown < len(unit.tokens)
 
 
 def _documents(plan: Arrangement, prompt: Prompt) -> tuple[Span, ...]:
