@@ -127,8 +127,10 @@ class Disk:
 
     def totals(self) -> tuple[int, int]:
         """Units, and bytes they take up."""
-        if not self.index.exists():
+        if not self.folder.path.exists():
             return 0, 0
+        if not self.index.exists():
+            self._open(check_seconds=0.0)
         return self.change(lambda ledger: (int(ledger.total("units")), int(ledger.total("bytes"))))
 
     def verify(self, watcher: Watcher) -> Verified:
