@@ -20,6 +20,7 @@ from engine.kv.rows import Rows, Shape
 from engine.prompt import Slice, Unit
 
 if TYPE_CHECKING:
+    from engine.kv.settling import Settling
     from engine.kv.store import Store
 
 # Versions of one document's units that a changed unit is compared with.
@@ -59,14 +60,23 @@ class _Version:
 class Shelf:
     """The rows of one model behind one header: memory before disk, exact before approximate.
 
-    `identity` is `engine.kv.keys.identity_key`; `store` None keeps nothing on disk.
+    `identity` is `engine.kv.keys.identity_key`; `store` None keeps nothing on disk. Units of a text that is being
+    edited go through `settling`, so that not every pause of it reaches the disk.
     """
 
     def __init__(
-        self, memory: Memory, store: Store | None, *, identity: bytes, header_tokens: int, shape: Shape
+        self,
+        memory: Memory,
+        store: Store | None,
+        *,
+        identity: bytes,
+        header_tokens: int,
+        shape: Shape,
+        settling: Settling | None = None,
     ) -> None:
         self._memory = memory
         self._store = store
+        self._settling = settling
         self._identity = identity
         self._header_tokens = header_tokens
         self._shape = shape
@@ -109,12 +119,15 @@ class Shelf:
             self._remember(unit.name, _Version(unit.tokens, _chain(unit), key))
         return rows
 
-    def put(self, unit: Unit, rows: Rows, *, compute_ms: float) -> None:
-        """Keep exact rows, in memory and on disk."""
+    def put(self, unit: Unit, rows: Rows, *, compute_ms: float, edited: bool = False) -> None:
+        """Keep exact rows, in memory and on disk; there later, when the text is being `edited`."""
         key = self.key(unit)
         self._memory.put(key, rows, compute_ms=compute_ms)
         self._remember(unit.name, _Version(unit.tokens, _chain(unit), key))
-        if self._store is not None:
+        if edited and self._settling is not None:
+            place = unit.name, len(unit.chain())
+            self._settling.put(key, rows, compute_ms=compute_ms, place=place)
+        elif self._store is not None:
             self._store.put(key, rows, compute_ms=compute_ms)
 
     def keep(self, name: str, tokens: tuple[int, ...], rows: Rows, *, compute_ms: float) -> None:

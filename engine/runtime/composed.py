@@ -99,7 +99,8 @@ class ComposedTokens:
             self._warm = prompt.tokens
             return len(inexact)
         for unit in (unknown or inexact)[:1]:
-            encoder.encode(encoder.pending(unit)[0])
+            first = encoder.pending(unit)[0]
+            encoder.encode(first, edited=first.name in _edited(prompt))
         left = len(inexact) - 1 + (self._warm != prompt.tokens)
         if left <= 0:
             encoder.release()
@@ -265,6 +266,11 @@ class _Patience:
             return False
         self._left_ms -= ms
         return True
+
+
+def _edited(prompt: Prompt) -> set[str]:
+    """Names of the units of the file that is being edited."""
+    return {s.slice.unit.name for s in prompt.segments if s.slice is not None and s.document is None}
 
 
 def _covered(shelf: Shelf, unit: Unit) -> bool:

@@ -43,9 +43,10 @@ class Encoder:
             link = link.previous
         return found[::-1]
 
-    def encode(self, unit: Unit) -> int:
+    def encode(self, unit: Unit, *, edited: bool = False) -> int:
         """Encode the unit, whose chain must be known, and put its rows on the shelf. Returns tokens computed.
 
+        `edited`: it belongs to the file that is being edited.
         Raises Aborted: nothing is kept then; and EngineError.
         """
         started = time.perf_counter()
@@ -63,7 +64,7 @@ class Encoder:
             raise
         self._bench.units.append(unit)
         rows = Rows(data=data, tokens=count, base=base, kind="f16", shape=self._shape)
-        self._shelf.put(unit, rows, compute_ms=(time.perf_counter() - started) * 1000)
+        self._shelf.put(unit, rows, compute_ms=(time.perf_counter() - started) * 1000, edited=edited)
         return count - known
 
     def release(self) -> None:
