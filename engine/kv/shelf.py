@@ -60,8 +60,8 @@ class _Version:
 class Shelf:
     """The rows of one model behind one header: memory before disk, exact before approximate.
 
-    `identity` is `engine.kv.keys.identity_key`; `store` None keeps nothing on disk. Units of a text that is being
-    edited go through `settling`, so that not every pause of it reaches the disk.
+    `identity` is `engine.kv.keys.identity_key`; `store` None keeps nothing on disk. Units of a text being
+    edited go through `settling`, so that not every pause of its writer reaches the disk.
     """
 
     def __init__(
