@@ -140,6 +140,8 @@ def read_header(header: bytes, file_bytes: int) -> Facts:
         raise Damaged("it does not begin like a file of rows")
     if xxhash.xxh3_128_digest(header[:_CHECKED]) != header[_CHECKED:]:
         raise Damaged("the header's checksum differs")
+    if any(header[_HEADER.size : _CHECKED]):
+        raise Damaged("its header holds more than this version knows")
     return _checked(_HEADER.unpack_from(header), file_bytes)
 
 

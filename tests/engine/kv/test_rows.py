@@ -11,16 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from engine.kv.rows import KINDS, RowKind, Rows, Shape
-
-SHAPE = Shape(((64, 32), (96, 32)))
-
-
-def rows_of(
-    tokens: int, *, shape: Shape = SHAPE, kind: RowKind = "f16", base: int = 7, seed: int = 0
-) -> Rows:
-    """Random rows, as a model's might be: centred on zero, a few large."""
-    values = np.random.default_rng(seed).standard_normal(tokens * shape.values) * 3
-    return Rows(values.astype("<f2").view(np.uint8), tokens, base, "f16", shape).to(kind)
+from tests.engine.kv.made import SHAPE, rows_of
 
 
 def test_rows_are_layers_of_keys_and_values() -> None:
