@@ -1,6 +1,6 @@
 """An edit in the middle of a file of 3,000 tokens: what the next suggestions compute, elsewhere and there.
 
-    python tests/bench/bench_edit.py [--rounds 2] [--json docs/results/edit.json]
+    python tests/bench/bench_edit.py [--rounds 2] [--json docs/results/switch-edit.json]
 
 Per round a line is written into the middle of the file, then a suggestion is asked for near its end
 (`elsewhere`), behind the new line (`there`), and, after our engine had time to encode what changed, near

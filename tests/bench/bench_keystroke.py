@@ -1,6 +1,6 @@
 """Typing on one line beside four documents: what each keystroke computes, and its first token's time.
 
-    python tests/bench/bench_keystroke.py [--keys 16] [--json docs/results/keystroke.json]
+    python tests/bench/bench_keystroke.py [--keys 16] [--json docs/results/switch-keystroke.json]
 
 The same keystrokes, one after the other, are asked of our engine and of llama-server (`--cache-reuse 256`),
 which take turns in going first. Two prompts: `fim` has the rest of the file behind the cursor (`/infill`),

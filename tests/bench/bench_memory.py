@@ -1,7 +1,7 @@
 """Ten thousand replayed requests: memory and disk stay within their budgets, and the process does not grow.
 
     python tests/bench/bench_memory.py [--requests 10000] [--engine-requests 1500]
-        [--json docs/results/memory.json]
+        [--json docs/results/switch-memory.json]
 
 `--engine-requests` go through the engine with the small model: two of 200 small documents by popularity
 (Zipf), one token, while the cursor's line grows; the others go to the tiers alone (memory, then disk, then

@@ -1,6 +1,6 @@
 """The second start of the program: from a new process to its first suggestion over documents known before.
 
-    python tests/bench/bench_restart.py [--rounds 2] [--json docs/results/restart.json]
+    python tests/bench/bench_restart.py [--rounds 2] [--json docs/results/switch-restart.json]
 
 Four documents of 512 tokens. Per round, each a new process:
   ours, cold            an empty store: everything is computed
