@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal
 
@@ -213,16 +213,18 @@ class CostModel:
         full = [part for part in PARTS if len(self._ratios[part]) == WINDOW]
         return any(abs(math.log(self.correction(part))) > math.log(OFF_FACTOR) for part in full)
 
-    def recalibrated(self, costs: Costs) -> CostModel:
-        """A model over new constants, which nothing contradicts yet; how predictions did is kept."""
-        return replace(self, costs=costs, _ratios={part: deque(maxlen=WINDOW) for part in PARTS})
+    def adopt(self, costs: Costs) -> None:
+        """Take over new constants, which nothing contradicts yet; how predictions did is kept."""
+        self.costs = costs
+        for seen in self._ratios.values():
+            seen.clear()
 
     def ratios(self) -> dict[Part, tuple[float, ...]]:
         """Of each part, what its last observations came to over what the constants said."""
         return {part: tuple(self._ratios[part]) for part in PARTS}
 
-    def remember(self, ratios: dict[Part, Iterable[float]]) -> None:
-        """Take over another model's `ratios`."""
+    def remember(self, ratios: Mapping[Part, Iterable[float]]) -> None:
+        """Go on from the `ratios` of an earlier process."""
         for part in PARTS:
             bounded = (min(max(ratio, 1 / _MOST_OFF), _MOST_OFF) for ratio in ratios.get(part, ()))
             self._ratios[part].extend(bounded)
