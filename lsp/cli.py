@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -18,6 +19,12 @@ EDITORS = ("nvim", "vscode", "helix", "emacs")
 )
 @click.option("--model", metavar="NAME|PATH", help="Use this model instead of your settings' one.")
 @click.option(
+    "--engine",
+    "where",
+    type=click.Choice(["shared", "inline"]),
+    help="Run the model in the process all front ends share, or in this one.",
+)
+@click.option(
     "--log",
     "log_file",
     metavar="FILE",
@@ -32,7 +39,12 @@ EDITORS = ("nvim", "vscode", "helix", "emacs")
 )
 @click.option("--stdio", is_flag=True, hidden=True, help="What editors say by habit; it is always so.")
 def lsp(
-    journal: Path | None, model: str | None, log_file: Path | None, print_config: str | None, stdio: bool
+    journal: Path | None,
+    model: str | None,
+    where: Literal["shared", "inline"] | None,
+    log_file: Path | None,
+    print_config: str | None,
+    stdio: bool,
 ) -> int:
     """Serve suggestions to an editor (LSP 3.18, stdin and stdout)."""
     if print_config:
@@ -42,4 +54,4 @@ def lsp(
         return 0
     from lsp.main import serve
 
-    return serve(journal=journal, model=model, log_file=log_file)
+    return serve(journal=journal, model=model, log_file=log_file, where=where)

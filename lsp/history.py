@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from engine.request import Suggestion
+from engine.runtime.idle import NOT_ENCODED
 
 Outcome = Literal["shown", "nothing", "refused", "waiting", "superseded", "stale", "cancelled", "failed"]
 
@@ -19,7 +20,8 @@ class Record:
     """One request. `reason` says in words why there was no suggestion, or where it came from.
 
     `engine_ms` and `first_token_ms` are the model's, `total_ms` the whole time in the server, debounce and
-    waiting included. No text of the file or of the suggestion is kept.
+    waiting included. `skipped` are documents that were left out because they were not encoded yet. No text of
+    the file or of the suggestion is kept.
     """
 
     number: int
@@ -32,6 +34,7 @@ class Record:
     reason: str = ""
     step: str = ""
     documents: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     tokens_computed: int = 0
     tokens_reused: int = 0
     tokens_generated: int = 0
@@ -46,6 +49,7 @@ class Record:
         """The record with what the model says it took."""
         return replace(
             self,
+            skipped=left_out(suggestion),
             tokens_computed=suggestion.tokens_computed,
             tokens_reused=suggestion.tokens_reused,
             tokens_generated=suggestion.tokens_generated,
@@ -91,6 +95,11 @@ class History:
         """Counts and the last records, newest first, as JSON."""
         newest = list(self._records)[-limit:][::-1]
         return {"counts": dict(self._counts), "requests": [asdict(record) for record in newest]}
+
+
+def left_out(suggestion: Suggestion) -> tuple[str, ...]:
+    """Names of the documents that were not encoded yet; they are, as soon as the engine is idle."""
+    return tuple(use.name for use in suggestion.documents if use.reason == NOT_ENCODED)
 
 
 def now() -> str:

@@ -5,26 +5,30 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from engine import settings as user_settings
 from engine.errors import UsageError
-from engine.open import open_engine
-from engine.runtime.base import Engine
+from engine.open import Where, open_thread
 from lsp.journals import JournalReader, make_watcher
 from lsp.server import Parts, SteerwayServer
 
+log = logging.getLogger(__name__)
 
-def serve(*, journal: Path | None, model: str | None, log_file: Path | None) -> int:
+
+def serve(
+    *, journal: Path | None, model: str | None, log_file: Path | None, where: Where | None = None
+) -> int:
     """Serve until the editor leaves. Returns the exit code: 0 after a proper shutdown, else 1."""
     user = user_settings.load()
     _log_to(log_file)
     stdin, stdout = _streams()
     server = SteerwayServer(
         Parts(
-            engine=_opener(model, user),
+            engine=open_thread(
+                model, settings=user, where=where, name="lsp", on_wait=log.info, warn=log.warning
+            ),
             reader=JournalReader(),
             watcher=make_watcher,
             user=user,
@@ -37,10 +41,6 @@ def serve(*, journal: Path | None, model: str | None, log_file: Path | None) -> 
     finally:
         server.close()
     return 0 if server.shut_down else 1
-
-
-def _opener(model: str | None, user: user_settings.Settings) -> Callable[[], Engine]:
-    return lambda: open_engine(model, settings=user)
 
 
 def _streams() -> tuple[BinaryIO, BinaryIO]:

@@ -10,12 +10,13 @@ from typing import Literal
 
 from engine.errors import SteerwayError
 from engine.request import Request
-from engine.runtime.base import Engine, EngineInfo
-from engine.runtime.worker import EngineThread, Job
+from engine.runtime.base import EngineInfo
+from engine.runtime.job import Job, Serving
 
 State = Literal["idle", "loading", "ready", "failed"]
 
 _RETRY_S = 5.0
+_CLIENT = "editor"
 
 
 class Model:
@@ -26,8 +27,8 @@ class Model:
     All methods belong to the event loop. `on_change` is called there whenever `state` changes.
     """
 
-    def __init__(self, factory: Callable[[], Engine], on_change: Callable[[], None]) -> None:
-        self._thread = EngineThread(factory)
+    def __init__(self, engine: Serving, on_change: Callable[[], None]) -> None:
+        self._engine = engine
         self._on_change = on_change
         self._tried_at = -_RETRY_S
         self.state: State = "idle"
@@ -55,15 +56,19 @@ class Model:
         self._tried_at = time.monotonic()
         self._become("loading")
         loop = asyncio.get_running_loop()
-        self._thread.warm().add_done_callback(lambda done: _post(loop, self._loaded, done))
+        self._engine.warm().add_done_callback(lambda done: _post(loop, self._loaded, done))
 
     def submit(self, request: Request) -> Job:
         """Queue `request`; it ends the one before. Raises EngineStopped when closed."""
-        return self._thread.submit(request, client="editor")
+        return self._engine.submit(request, client=_CLIENT)
+
+    def prepare(self, request: Request) -> None:
+        """Let the engine encode in idle time what `request` would read. Raises EngineStopped."""
+        self._engine.prepare(request, client=_CLIENT)
 
     def close(self) -> None:
-        """End what runs and free the model. Idempotent."""
-        self._thread.close()
+        """End what runs and let the model go. Idempotent."""
+        self._engine.close()
 
     def _loaded(self, done: Future[EngineInfo]) -> None:
         if done.cancelled():

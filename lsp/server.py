@@ -17,7 +17,8 @@ from pygls.lsp.server import LanguageServer
 
 from engine import settings as user_settings
 from engine.errors import SteerwayError
-from engine.runtime.base import Engine
+from engine.runtime.job import Serving
+from lsp.ahead import Ahead
 from lsp.contexts import Context, Contexts, Reader, Watch
 from lsp.handlers import (
     accepted,
@@ -54,7 +55,7 @@ _COMMANDS: tuple[tuple[str, Command], ...] = (
 class Parts:
     """What a server is made of; tests put their own in."""
 
-    engine: Callable[[], Engine]
+    engine: Serving
     reader: Reader
     watcher: Callable[[Callable[[], None]], Watch]
     user: user_settings.Settings
@@ -76,6 +77,8 @@ class SteerwayServer(LanguageServer):
             forced_journal=parts.journal,
         )
         self.suggester = Suggester(self.session)
+        self.ahead = Ahead(self.session)
+        self.session.on_change.append(self.ahead.touched)
         self.shut_down = False
         self._loaded = asyncio.Event()
         _wire(self)
@@ -107,6 +110,7 @@ class SteerwayServer(LanguageServer):
     def close(self) -> None:
         """Free everything. Idempotent."""
         self.session.close()
+        self.ahead.close()
 
     async def begin(self) -> None:
         """After the handshake: load the model, under a progress bar where there is one; ask for settings."""
@@ -144,12 +148,14 @@ class SteerwayServer(LanguageServer):
         model = self.session.model
         if model.state == "ready":
             self.log(f"model {model.name} is ready")
+            self.ahead.begin()
         if model.error is not None and model.state == "failed":
             self.session.once(explain(model.error), show=True)
         if model.state in ("ready", "failed"):
             self._loaded.set()
 
     def _context_changed(self, context: Context) -> None:
+        self.ahead.read_again(context.root)
         for problem in context.problems:
             self.session.once(problem)
         if context.journal is not None:

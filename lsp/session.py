@@ -57,12 +57,13 @@ class Client:
 
 @dataclass(frozen=True)
 class OpenFile:
-    """A file as the editor has it now."""
+    """A file as the editor has it now; `cursor` is the offset where it was changed last."""
 
     uri: str
     language_id: str
     version: int | None
     text: Text
+    cursor: int = 0
 
     @property
     def scheme(self) -> str:
@@ -105,7 +106,7 @@ class Session:
         self.files: dict[str, OpenFile] = {}
         self.cache = AnswerCache()
         self.history = History()
-        self.on_change: Callable[[str], None] = lambda uri: None
+        self.on_change: list[Callable[[str], None]] = []
         self.working: Callable[[], int] = lambda: 0
         self._forced_journal = forced_journal
         self._initial: object = None
@@ -128,18 +129,19 @@ class Session:
     def open(self, file: OpenFile) -> None:
         """A file was opened."""
         self.files[file.uri] = file
-        self.on_change(file.uri)
+        self._changed(file.uri)
 
-    def change(self, uri: str, version: int | None, text: Text) -> None:
+    def change(self, uri: str, version: int | None, text: Text, *, cursor: int = 0) -> None:
         """A file's text is now `text`; answers under way for the old one are dropped."""
         if (file := self.files.get(uri)) is not None:
-            self.files[uri] = replace(file, version=version, text=text)
-            self.on_change(uri)
+            cursor = min(cursor, len(text.value))
+            self.files[uri] = replace(file, version=version, text=text, cursor=cursor)
+            self._changed(uri)
 
     def close_file(self, uri: str) -> None:
         """A file was closed."""
         self.files.pop(uri, None)
-        self.on_change(uri)
+        self._changed(uri)
 
     @property
     def max_tokens(self) -> int:
@@ -155,8 +157,12 @@ class Session:
         if show:
             self.editor.show(f"Steerway: {message}")
 
+    def _changed(self, uri: str) -> None:
+        for listener in self.on_change:
+            listener(uri)
+
     def close(self) -> None:
-        """Free the model, stop watching, write what waits. Idempotent."""
+        """Let the model go, stop watching, write what waits. Idempotent."""
         self.contexts.close()
         self.model.close()
         self.statistics.close()

@@ -6,49 +6,24 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from engine.documents import Document
 from engine.errors import ContextTooLong, EngineError, ModelError
-from engine.privacy.names import forbidden_name
-from engine.privacy.strings import around as without_secrets_around
 from engine.request import Request, Suggestion
-from engine.runtime.worker import Job
+from engine.runtime.job import Job
+from lsp.asking import Hole, helpful, request_at, unwanted
 from lsp.cache import Place
 from lsp.contexts import Context
-from lsp.guard import refusal
-from lsp.history import Outcome, Record, now
+from lsp.history import Outcome, Record, left_out, now
 from lsp.model import explain
-from lsp.session import OpenFile, Session
+from lsp.session import Session
 
 log = logging.getLogger(__name__)
 
 Trigger = Literal["automatic", "invoked", "menu"]
 
-_NEAR_CHARACTERS = 6000
 _ALTERNATIVE_BUDGET_MS = 1500.0
 _ALTERNATIVE_TEMPERATURE = 0.7
-
-
-@dataclass(frozen=True)
-class Hole:
-    """Where a suggestion goes: between the offsets `start` and `end` of a file, after `given`.
-
-    `given` is text the editor will insert anyway (the selected item of its completion menu).
-    """
-
-    file: OpenFile
-    start: int
-    end: int
-    given: str = ""
-
-    @cached_property
-    def sides(self) -> tuple[str, str]:
-        """What the model reads before and after the hole: the file's text without secrets."""
-        before, after = self.file.text.around(self.start, self.end)
-        return without_secrets_around(before + self.given, after, self.file.language)
 
 
 @dataclass(frozen=True)
@@ -89,7 +64,7 @@ class Suggester:
         self._session = session
         self._newest = 0
         self._running: dict[int, _Running] = {}
-        session.on_change = self.drop
+        session.on_change.append(self.drop)
         session.working = lambda: len(self._running)
 
     def drop(self, uri: str) -> None:
@@ -161,14 +136,15 @@ class _Work:
         context = await self._context()
         prefix, suffix = self._hole.sides
         place = Place.of(self._scope(context), prefix, suffix)
-        request = self._request(context, prefix, suffix)
+        request = request_at(self._session, context, self._hole, patient=self._trigger == "invoked")
         text, reason = self._session.cache.get(place), "known from an earlier request"
         if text is None:
             await self._wait()
             suggestion = await self._ask(request)
             text, reason = suggestion.text, _why(suggestion)
-            # What the clock cut short is not the answer: the next try finds more of the prompt computed.
-            if suggestion.stop != "time":
+            # What the clock cut short, or was said without all documents, is not the answer: the next try
+            # finds more of them computed.
+            if suggestion.stop != "time" and not left_out(suggestion):
                 self._session.cache.put(place, text)
         texts = [text]
         if self._trigger == "invoked" and text.strip():
@@ -181,13 +157,8 @@ class _Work:
         self._session.history.add(self._record)
 
     def _refuse(self) -> None:
-        session, file = self._session, self._hole.file
-        if not session.settings.enable:
-            raise _End("refused", "steerway.enable is off")
-        if not session.settings.speaks(file.language_id):
-            raise _End("refused", f"steerway.languages switches {file.language_id} off")
-        characters = len(file.text.value)
-        if reason := refusal(file.path, scheme=file.scheme, characters=characters):
+        session = self._session
+        if reason := unwanted(session, self._hole.file):
             raise _End("refused", reason)
         session.model.start()
         if reason := session.model.why_not:
@@ -196,23 +167,10 @@ class _Work:
     async def _context(self) -> Context:
         context = await self._session.contexts.of(self._hole.file.path)
         self._still_there()
-        documents = tuple(self._useful(context.documents, context.root))
-        names = tuple(document.name for document in documents)
+        context = helpful(context, self._hole)
+        names = tuple(document.name for document in context.documents)
         self._record = replace(self._record, step=context.step, documents=names)
-        return replace(context, documents=documents)
-
-    def _useful(self, documents: tuple[Document, ...], root: Path | None) -> list[Document]:
-        """Without what the model reads anyway around the cursor, and without key files."""
-        path = self._hole.file.path
-        here = _relative(path, root)
-        before, after = self._hole.sides
-        near = before[-_NEAR_CHARACTERS:] + after[:_NEAR_CHARACTERS]
-        whole = self._hole.file.text.value
-        return [
-            document
-            for document in documents
-            if not forbidden_name(PurePosixPath(document.name)) and not _repeats(document, here, near, whole)
-        ]
+        return context
 
     def _scope(self, context: Context) -> str:
         read = "".join(document.digest for document in context.documents)
@@ -229,27 +187,6 @@ class _Work:
             raise _End("stale", "the file changed before there was an answer")
         if not self._suggester.is_newest(self._number):
             raise _End("superseded", "a newer request came")
-
-    def _request(self, context: Context, prefix: str, suffix: str) -> Request:
-        session, file = self._session, self._hole.file
-        user = session.user
-        root, path = context.root, file.path
-        return Request(
-            prefix=prefix,
-            suffix=suffix,
-            path=_relative(path, root) or (path.name if path else ""),
-            language=file.language,
-            repository=root.name if root else "",
-            documents=context.documents,
-            max_tokens=session.max_tokens,
-            document_tokens=user.document_tokens,
-            file_tokens=user.file_tokens,
-            budget_ms=float(user.budget_ms) or None,
-            stop_at=user.stop_at,
-            temperature=user.temperature,
-            layout=user.layout or None,
-            version=file.version,
-        )
 
     async def _ask(self, request: Request) -> Suggestion:
         try:
@@ -292,25 +229,6 @@ class _Work:
         if shown:
             self._session.statistics.shown(self._session.history.last or self._record)
         return shown
-
-
-def _repeats(document: Document, here: str, near: str, whole: str) -> bool:
-    """Whether the model reads `document` anyway: it is the edited file, or lies close around the cursor."""
-    text = document.text.strip()
-    if text and text in near:
-        return True
-    origin = document.origin.removeprefix("path:").split("#", 1)[0]
-    if not here or here not in (document.name, origin):
-        return False
-    # A part of this file far from the cursor is worth reading; an old copy of all of it is not.
-    return not (text in whole and len(text) < len(whole) // 2)
-
-
-def _relative(path: Path | None, root: Path | None) -> str:
-    """`path` as seen from `root`, empty when it lies elsewhere."""
-    if path is None or root is None or not path.is_relative_to(root):
-        return ""
-    return path.relative_to(root).as_posix()
 
 
 def _why(suggestion: Suggestion) -> str:

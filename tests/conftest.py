@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+# Tests about something else load their models where they run: no process outlives one by accident.
+os.environ["STEERWAY_ENGINE"] = "inline"
+
 
 @pytest.fixture(scope="session")
 def small_model() -> Path:

@@ -114,6 +114,18 @@ def runtime_folder() -> Path:
         raise EngineUnavailable(f"{folder} cannot hold sockets", hint=reason, subject=folder) from error
 
 
+def check_sockets() -> None:
+    """Try whether this system and that folder take a socket. Raises EngineUnavailable."""
+    folder = runtime_folder()
+    trial = folder / f"trial-{os.getpid()}"
+    try:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(trial))
+        trial.unlink()
+    except (OSError, AttributeError) as error:
+        raise EngineUnavailable(f"{folder} takes no sockets", hint=str(error), subject=folder) from error
+
+
 def private(folder: Path) -> Path:
     """`folder`, made if need be, of this user and for nobody else. Raises EngineUnavailable, OSError."""
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from engine.errors import EngineStopped
-from engine.request import Cancel, Request, Suggestion
-from engine.runtime.base import Engine, OnText
+from engine.request import Cancel, Plan, Request, Suggestion
+from engine.runtime.base import Engine, EngineInfo, OnText
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,62 @@ class Call:
 
     work: Callable[[Engine], Any]
     future: Future[Any]
+
+
+class Serving(Protocol):
+    """An engine that serves many clients: `EngineThread` in this process, `EngineClient` in its own."""
+
+    def submit(
+        self,
+        request: Request,
+        *,
+        on_text: OnText | None = None,
+        client: str = "",
+        cancel: Cancel | None = None,
+    ) -> Job:
+        """Queue `request`; an older one of the same `client` is cancelled."""
+        ...
+
+    def plan(self, request: Request) -> Future[Plan]:
+        """The prompt `request` would make."""
+        ...
+
+    def count(self, text: str) -> Future[int]:
+        """Tokens of `text`."""
+        ...
+
+    def warm(self) -> Future[EngineInfo]:
+        """Load now."""
+        ...
+
+    def load(self) -> Future[EngineInfo]:
+        """What is running, once it is loaded."""
+        ...
+
+    def info(self) -> EngineInfo:
+        """What is running; waits for it."""
+        ...
+
+    def prepare(self, request: Request, *, client: str = "") -> None:
+        """Encode in idle time what `request` would read."""
+        ...
+
+    def drop(self, client: str) -> None:
+        """Forget a `client` that is gone."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """What it does and did, as JSON."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything runs or waits."""
+        ...
+
+    def close(self) -> None:
+        """End, or leave. Idempotent."""
+        ...
 
 
 def resolve(future: Future[Any], work: Callable[[], Any]) -> None:

@@ -30,6 +30,12 @@ step_option = click.option(
     metavar="ID",
     help="The step to use (id, number or title); without it, the current one.",
 )
+engine_option = click.option(
+    "--engine",
+    "where",
+    type=click.Choice(["shared", "inline"]),
+    help="Run the model in the process all front ends share, or in this one; without it, as settings say.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
 
@@ -80,6 +86,12 @@ def try_journal(path: Path | None, *, start: Path | None = None) -> Opened | Non
         return None
     journal, stamp = files.read(found)
     return Opened(workspace, found, journal, stamp)
+
+
+def say_wait(message: str) -> None:
+    """A line for whoever watches; programs are not told."""
+    if sys.stderr.isatty():
+        click.echo(f"steerway: {message}", err=True)
 
 
 def print_json(value: Any) -> None:

@@ -9,15 +9,18 @@ import click
 
 from engine.errors import UsageError
 from journal.commands.common import (
+    engine_option,
     find_workspace,
     journal_option,
     json_option,
     print_json,
+    say_wait,
     step_option,
     try_journal,
 )
 
 if TYPE_CHECKING:
+    from engine.open import Where
     from engine.request import Request, Suggestion
     from engine.settings import Settings
     from journal.holes import Hole
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     "--layout", help="How documents are laid out in the prompt; without it, the model's measured best."
 )
 @click.option("--no-journal", is_flag=True, help="Suggest from the file alone.")
+@engine_option
 @json_option
 def complete(
     place: str,
@@ -44,6 +48,7 @@ def complete(
     max_tokens: int | None,
     layout: str | None,
     no_journal: bool,
+    where: Where | None,
     as_json: bool,
 ) -> None:
     """Suggest what goes in at FILE:LINE:COL, conditioned on the journal's current step.
@@ -63,13 +68,13 @@ def complete(
     """
     from dataclasses import replace
 
-    from engine.open import open_engine
+    from engine.open import open_shared
     from engine.settings import load
 
     settings = load()
     hole, request = _request(place, settings, journal=journal, step=step, no_journal=no_journal)
     request = replace(request, max_tokens=max_tokens or request.max_tokens, layout=layout or request.layout)
-    engine = open_engine(model, settings=settings)
+    engine = open_shared(model, settings=settings, where=where, name="complete", on_wait=say_wait)
     try:
         suggestion = engine.suggest(request)
     finally:

@@ -10,16 +10,19 @@ import click
 from engine.errors import EngineError, ModelError, UsageError
 from journal.commands.common import (
     Opened,
+    engine_option,
     find_workspace,
     journal_option,
     json_option,
     print_json,
+    say_wait,
     step_option,
     try_journal,
 )
 
 if TYPE_CHECKING:
     from engine.documents import Document
+    from engine.open import Where
     from engine.settings import Settings
     from journal.context import Entry, Snapshot
     from journal.counting import Counted
@@ -34,9 +37,15 @@ if TYPE_CHECKING:
     help="Count with this model: of the catalogue, a GGUF file, `fake` or `remote:URL`.",
 )
 @click.option("--diff", "with_diff", is_flag=True, help="Show what changed in references that drifted.")
+@engine_option
 @json_option
 def context(
-    journal: Path | None, step: str | None, model: str | None, with_diff: bool, as_json: bool
+    journal: Path | None,
+    step: str | None,
+    model: str | None,
+    with_diff: bool,
+    where: Where | None,
+    as_json: bool,
 ) -> None:
     """Show what a suggestion would read at a step: documents, tokens, drift.
 
@@ -54,7 +63,7 @@ def context(
     try:
         chosen = opened.step(step)
         taken = snapshot(opened.journal, path=opened.path, workspace=opened.workspace, step=chosen)
-        counted = _count(taken.documents, model)
+        counted = _count(taken.documents, model, where)
         problems = _problems(opened, taken, counted)
     finally:
         opened.workspace.close()
@@ -116,25 +125,27 @@ def _open(journal: Path | None) -> Opened:
     return opened
 
 
-def _count(documents: tuple[Document, ...], model: str | None) -> Counted:
+def _count(documents: tuple[Document, ...], model: str | None, where: Where | None) -> Counted:
     """Tokens by the model's own tokenizer, or an estimate where the default model is not to be had."""
     from engine.settings import load
     from journal.counting import estimated
 
     settings = load()
     try:
-        return _by_engine(documents, model, settings)
+        return _by_engine(documents, model, where, settings)
     except (ModelError, EngineError) as error:
         if model is not None:
             raise
         return estimated(documents, settings, error)
 
 
-def _by_engine(documents: tuple[Document, ...], model: str | None, settings: Settings) -> Counted:
-    from engine.open import open_engine
+def _by_engine(
+    documents: tuple[Document, ...], model: str | None, where: Where | None, settings: Settings
+) -> Counted:
+    from engine.open import open_shared
     from journal.counting import counted, counting_request
 
-    engine = open_engine(model, settings=settings)
+    engine = open_shared(model, settings=settings, where=where, name="context", on_wait=say_wait)
     try:
         return counted(engine.plan(counting_request(documents, settings)), engine.info.model, settings)
     finally:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from engine.errors import UsageError
+from journal.commands.common import engine_option
+
+if TYPE_CHECKING:
+    from engine.open import Where
 
 
 @click.command("open")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
-def open_(file: Path | None = None) -> int:
+@engine_option
+def open_(file: Path | None = None, where: Where | None = None) -> int:
     """Open a journal in the terminal: its steps, its cells, what a model would read.
 
     FILE: the workspace's active journal if left out. Opening a journal runs nothing.
@@ -34,4 +40,4 @@ def open_(file: Path | None = None) -> int:
         raise UsageError("the journal opens in a terminal", hint=f"run its cells with `steerway run {path}`")
     from journal.tui.app import run
 
-    return run(session)
+    return run(session, where=where)

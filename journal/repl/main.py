@@ -17,12 +17,19 @@ from journal.repl.forward import Typing
 from journal.repl.session import Session
 
 if TYPE_CHECKING:
-    from engine.runtime.worker import EngineThread
+    from engine.open import Where
+    from engine.runtime.job import Serving
     from journal.workspace import Workspace
 
 
 def run_shell(
-    path: Path, workspace: Workspace, *, terminal: bool, suggest: bool = False, model: str | None = None
+    path: Path,
+    workspace: Workspace,
+    *,
+    terminal: bool,
+    suggest: bool = False,
+    model: str | None = None,
+    where: Where | None = None,
 ) -> int:
     """Serve lines until the end of input; the exit code is 1 when a piped line failed."""
     size = shutil.get_terminal_size((80, 24))
@@ -36,7 +43,7 @@ def run_shell(
         size=(size.lines, size.columns),
         while_running=Typing if terminal else nullcontext,
     )
-    engine = _engine(model) if suggest and terminal else None
+    engine = _engine(model, where) if suggest and terminal else None
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
         return _serve_terminal(session, engine) if terminal else _serve_pipe(session)
@@ -53,7 +60,7 @@ def _serve_pipe(session: Session) -> int:
     return run_lines(session, sys.stdin)
 
 
-def _serve_terminal(session: Session, engine: EngineThread | None) -> int:
+def _serve_terminal(session: Session, engine: Serving | None) -> int:
     from journal.repl.front import Front
     from journal.repl.suggest import EngineSuggest
 
@@ -78,11 +85,10 @@ def _terminated(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def _engine(model: str | None) -> EngineThread:
-    from engine.open import open_engine
-    from engine.runtime.worker import EngineThread
+def _engine(model: str | None, where: Where | None) -> Serving:
+    from engine.open import open_thread
 
-    return EngineThread(lambda: open_engine(model))
+    return open_thread(model, where=where, name="shell")
 
 
 def _answer(prompt: str, secret: bool) -> str:

@@ -12,7 +12,8 @@ from prompt_toolkit.document import Document
 from engine.errors import SteerwayError
 from engine.privacy.strings import around
 from engine.request import Request
-from engine.runtime.worker import EngineThread
+from engine.runtime.job import Serving
+from engine.settings import load
 from journal.context import snapshot
 from journal.repl.session import Session
 
@@ -25,11 +26,12 @@ _CLIENT = "shell"
 class EngineSuggest(AutoSuggest):
     """From history when that has the line, else from the model. `on_error` hears the first error."""
 
-    def __init__(self, session: Session, engine: EngineThread, on_error: Callable[[str], None]) -> None:
+    def __init__(self, session: Session, engine: Serving, on_error: Callable[[str], None]) -> None:
         self._session = session
         self._engine = engine
         self._history = AutoSuggestFromHistory()
         self._on_error = on_error
+        self._patience_ms: float | None = None
         self._broken = False
 
     def get_suggestion(self, buffer: Buffer, document: Document) -> Suggestion | None:
@@ -58,6 +60,8 @@ class EngineSuggest(AutoSuggest):
 
     def request(self, text: str) -> Request:
         """The hole at the end of what was run here and is being typed."""
+        if self._patience_ms is None:
+            self._patience_ms = float(load().patience_ms)
         session = self._session
         shot = snapshot(session.journal, path=session.path, workspace=session.workspace, step=session.step)
         python = session.mode == "python"
@@ -72,4 +76,5 @@ class EngineSuggest(AutoSuggest):
             documents=shot.documents,
             max_tokens=_MAX_TOKENS,
             stop_at="line",
+            patience_ms=self._patience_ms,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from engine.errors import SteerwayError
@@ -11,8 +11,9 @@ from journal.counting import Counted, counted, counting_request, estimated
 from journal.document import REFERENCE_KINDS, Cell, Journal
 
 if TYPE_CHECKING:
+    from engine.open import Where
     from engine.runtime.base import Engine
-    from engine.runtime.worker import EngineThread
+    from engine.runtime.job import Serving
     from journal.context import Entry, Snapshot
     from journal.references import Resolved
     from journal.session.session import Session
@@ -37,13 +38,24 @@ class Reading:
 
 
 class Meter:
-    """Counts with the settings' model, loaded when first asked on a thread of its own. Methods block."""
+    """Counts with the settings' model, loaded when first asked, off this thread. Methods block.
 
-    def __init__(self, session: Session, *, open_engine: Callable[[], Engine] | None = None) -> None:
+    `where` the model runs: None is as the settings say; `open_engine` is another one, in this process.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        open_engine: Callable[[], Engine] | None = None,
+        where: Where | None = None,
+    ) -> None:
         self._session = session
         self._open = open_engine
-        self._thread: EngineThread | None = None
+        self._where = where
+        self._thread: Serving | None = None
         self._failed = ""
+        self._problem = ""
         self._last: tuple[str, Counted] | None = None
 
     def read(self, journal: Journal, step: Cell | None) -> Snapshot:
@@ -75,17 +87,23 @@ class Meter:
         try:
             thread = self._engine()
             plan = thread.plan(counting_request(taken.documents, settings)).result()
-            return counted(plan, thread.info().model, settings)
+            count = counted(plan, thread.info().model, settings)
         except SteerwayError as error:
             self._failed = str(error)
             return estimated(taken.documents, settings, error)
+        return replace(count, problem=self._problem)
 
-    def _engine(self) -> EngineThread:
-        from engine.open import open_engine
+    def _warn(self, message: str) -> None:
+        self._problem = message
+
+    def _engine(self) -> Serving:
+        from engine.open import open_thread
         from engine.runtime.worker import EngineThread
 
-        if self._thread is None:
-            self._thread = EngineThread(self._open or open_engine)
+        if self._thread is None and self._open is not None:
+            self._thread = EngineThread(self._open)
+        elif self._thread is None:
+            self._thread = open_thread(where=self._where, name="journal", warn=self._warn)
         return self._thread
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from journal.tui.screens.journal import JournalScreen
 from journal.tui.theme import ANSI_DARK, ANSI_LIGHT, DARK, LIGHT
 
 if TYPE_CHECKING:
+    from engine.open import Where
     from journal.session.meter import Meter
 
 
@@ -58,9 +59,11 @@ class SteerwayApp(App[None]):
             self.pop_screen()
 
 
-def run(session: Session) -> int:
-    """Show the journal until the person leaves; the exit code."""
-    app = SteerwayApp(session)
+def run(session: Session, *, where: Where | None = None) -> int:
+    """Show the journal until the person leaves; the exit code. `where` the model runs that counts."""
+    from journal.session.meter import Meter
+
+    app = SteerwayApp(session, meter=Meter(session, where=where))
     try:
         app.run()
     finally:

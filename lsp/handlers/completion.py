@@ -6,9 +6,10 @@ import re
 
 from lsprotocol import types
 
+from lsp.asking import Hole
 from lsp.handlers.accepted import acceptance
 from lsp.session import OpenFile, Session
-from lsp.suggester import Hole, Suggester
+from lsp.suggester import Suggester
 
 OPTIONS = types.CompletionOptions(trigger_characters=[".", "(", "="])
 

@@ -13,14 +13,19 @@ def handle(session: Session, params: types.DidChangeTextDocumentParams) -> None:
     document = params.text_document
     if (file := session.files.get(document.uri)) is None:
         return
-    text = file.text
+    text, cursor = file.text, file.cursor
     for change in params.content_changes:
-        text = _applied(text, change, session.client.encoding)
-    session.change(document.uri, document.version, text)
+        text, cursor = _applied(text, change, session.client.encoding)
+    session.change(document.uri, document.version, text, cursor=cursor)
 
 
-def _applied(text: Text, change: types.TextDocumentContentChangeEvent, encoding: Encoding) -> Text:
+def _applied(
+    text: Text, change: types.TextDocumentContentChangeEvent, encoding: Encoding
+) -> tuple[Text, int]:
+    """The text after `change`, and the offset where it ends."""
     if isinstance(change, types.TextDocumentContentChangeWholeDocument):
-        return Text(change.text)
+        return Text(change.text), 0
     start, end = change.range.start, change.range.end
-    return text.changed((start.line, start.character), (end.line, end.character), change.text, encoding)
+    first, last = ((each.line, each.character) for each in (start, end))
+    cursor = text.offset(*min(first, last), encoding) + len(change.text)
+    return text.changed(first, last, change.text, encoding), cursor

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from lsprotocol import types
 
+from lsp.asking import Hole
 from lsp.handlers.accepted import acceptance
 from lsp.session import OpenFile, Session
-from lsp.suggester import Hole, Suggester
+from lsp.suggester import Suggester
 
 
 async def handle(

@@ -35,9 +35,11 @@ def why(session: Session) -> str:
     if last is None:
         return session.model.why_not or "no suggestion was asked for yet"
     where = f"{last.file}:{last.line}"
+    without = f"; without {', '.join(last.skipped)}, not encoded yet" if last.skipped else ""
     if last.outcome == "shown":
-        return f"{where}: {last.characters} characters were shown in {last.total_ms:.0f} ms ({last.reason})"
-    return f"{where}: nothing was shown: {last.reason}"
+        shown = f"{last.characters} characters were shown in {last.total_ms:.0f} ms ({last.reason})"
+        return f"{where}: {shown}{without}"
+    return f"{where}: nothing was shown: {last.reason}{without}"
 
 
 def _model(session: Session) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from engine import settings as user_settings
 from engine.request import Cancel, Plan, Request, Suggestion
 from engine.runtime.base import Engine, EngineInfo, OnText
 from engine.runtime.fake import FakeEngine
+from engine.runtime.worker import EngineThread
 from lsp.contexts import Choice, Context
 from lsp.server import Parts, SteerwayServer
 
@@ -287,7 +288,7 @@ async def in_process(state: Path, engine: Callable[[], Engine], **parts: Any) ->
         "user": user_settings.Settings(),
         "state": state,
     }
-    server = SteerwayServer(Parts(engine=engine, **{**defaults, **parts}))
+    server = SteerwayServer(Parts(engine=EngineThread(engine), **{**defaults, **parts}))
     to_server, from_server = os.pipe(), os.pipe()
     stdin, stdout = os.fdopen(to_server[0], "rb"), os.fdopen(from_server[1], "wb")
     thread = threading.Thread(target=server.start_io, args=(stdin, stdout))
