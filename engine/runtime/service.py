@@ -8,7 +8,6 @@ is stopped, or idle for long enough.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import resource
@@ -25,6 +24,7 @@ from typing import Any, BinaryIO
 from engine.errors import EngineUnavailable, SteerwayError
 from engine.open import open_engine
 from engine.runtime import framing, messages
+from engine.runtime import lock as locks
 from engine.runtime.address import Spec, is_ours, runtime_folder
 from engine.runtime.base import Engine
 from engine.runtime.connection import Connection, read
@@ -215,13 +215,11 @@ def _say(line: str) -> None:
 def _locked(path: Path, listening: Path) -> BinaryIO | None:
     """The lock of this service, held; None when another process has it and answers. Raises EngineUnavailable.
 
-    The kernel frees it when its holder dies, so a crash leaves nothing that has to be cleaned up. One that is
-    just ending has taken its socket away: its lock is waited for.
+    A process that is just ending has taken its socket away: its lock is waited for.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    lock = os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
+    lock = locks.opened(path)
     end = time.monotonic() + _LOCK_WAIT_S
-    while not is_free(lock):
+    while not locks.take(lock):
         if _answers(listening):
             lock.close()
             return None
@@ -232,15 +230,6 @@ def _locked(path: Path, listening: Path) -> BinaryIO | None:
             )
         time.sleep(_POLL_S)
     return lock
-
-
-def is_free(lock: BinaryIO) -> bool:
-    """Whether nobody held `lock`; then this process does."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _answers(path: Path) -> bool:
