@@ -1,0 +1,163 @@
+"""`steerway study`: measure a model on this machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from engine.studies.kv_reuse import Plan
+
+
+@click.group()
+def study() -> None:
+    """Measure a model on this machine: what is lost, what is gained.
+
+    \b
+    Examples:
+      steerway study kv-reuse                     the default model, under 20 minutes on 2 cores
+      steerway study kv-reuse smollm2-135m --json
+    """
+
+
+@study.command("kv-reuse")
+@click.argument("model", required=False)
+@click.option(
+    "--targets", metavar="N", type=click.IntRange(4, 2000), help="How many places are completed; 36."
+)
+@click.option(
+    "--arms",
+    "named",
+    metavar="ARMS",
+    default="core",
+    show_default=True,
+    help="core, all, or ways to put a prompt together, with commas between them.",
+)
+@click.option(
+    "--seed",
+    metavar="N",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Chooses packages, places and bootstrap samples.",
+)
+@click.option(
+    "--corpus",
+    metavar="FOLDER",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Python code to measure on, instead of installed packages. May be repeated.",
+)
+@click.option(
+    "--half",
+    type=click.Choice(["both", "first", "second"]),
+    default="both",
+    show_default=True,
+    help="Only every other package: one half to choose on, one to judge on.",
+)
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Where results go; a folder of this model's own by default.",
+)
+@click.option(
+    "--resume/--fresh", default=True, help="Go on where a run stopped (the default), or start over."
+)
+@click.option("--no-loading", is_flag=True, help="Leave out the times of loading and computing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+def kv_reuse(
+    model: str | None,
+    targets: int | None,
+    named: str,
+    seed: int,
+    corpus: tuple[Path, ...],
+    half: str,
+    out: Path | None,
+    resume: bool,
+    no_loading: bool,
+    as_json: bool,
+) -> None:
+    """Compare documents encoded one by one with full attention, and loading them with computing them.
+
+    MODEL is a catalogue name or a GGUF file, default the model of the settings. Real places in Python
+    packages are completed in many ways (docs/studies.md names them). Prints tables, writes JSON, a page and
+    a figure. An interrupted run goes on where it stopped. When the model passes, the engine uses what was
+    found from then on.
+
+    \b
+    Examples:
+      steerway study kv-reuse
+      steerway study kv-reuse --targets 60 --out results
+      steerway study kv-reuse my.gguf --corpus ~/src/project --arms all
+      steerway study kv-reuse --arms full,none,sequential,sequential+near=32+link=16
+    """
+    from engine.models import provision
+    from engine.settings import load
+    from engine.studies import kv_reuse as run
+    from engine.studies import report
+    from engine.studies.arms import arms_of
+
+    chosen = model or load().model
+    path = provision.locate(chosen)
+    count = targets or run.DEFAULT_TARGETS
+    plan = _plan(chosen, path, count, arms_of(named), seed, corpus, half, loading=not no_loading)
+    folder = out or _own_folder(plan)
+    command = (
+        f"steerway study kv-reuse {plan.model} --targets {count} --arms {named} --seed {seed} --half {half}"
+    )
+    document = _measured(plan, path, folder, resume=resume, command=command)
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        report.show(document)
+
+
+def _measured(plan: Plan, path: Path, folder: Path, *, resume: bool, command: str) -> dict[str, Any]:
+    from engine.settings import folders
+    from engine.studies import kv_reuse as run
+    from engine.studies import report, results
+    from engine.studies.progress import told
+
+    with results.opened(folder, plan.identity, fresh=not resume) as found:
+        bench = run.Laboratory(path)
+        try:
+            with told(sys.stderr) as progress:
+                run.run(plan, bench, found, progress=progress)
+            return report.write(
+                found, plan, folder, command=command, threads=bench.threads, gates=folders().state / "gates"
+            )
+        finally:
+            bench.close()
+
+
+def _own_folder(plan: Plan) -> Path:
+    from engine.settings import folders
+
+    return folders().state / "studies" / f"kv-reuse-{plan.model}-{plan.seed}"
+
+
+def _plan(
+    chosen: str,
+    path: Path,
+    targets: int,
+    arms: Any,
+    seed: int,
+    corpus: tuple[Path, ...],
+    half: Any,
+    *,
+    loading: bool,
+) -> Plan:
+    from engine.models import catalogue, digest
+    from engine.studies import kv_reuse as run
+
+    name = path.stem if catalogue.is_path(chosen) else chosen
+    packages = run.packages(corpus, seed=seed, half=half)
+    return run.Plan(
+        model=name, sha256=digest.of(path), targets=targets, seed=seed, arms=arms, packages=packages,
+        loading=loading,
+    )  # fmt: skip
