@@ -90,6 +90,8 @@ class Disk:
         return True
 
     def _reserve(self, ledger: Ledger, key: bytes, size: int, compute_ms: float) -> bool:
+        if not ledger.total("checked_at"):  # somebody deleted the index since this process looked
+            _compare(ledger, self.folder, 0.0)
         if not self._make_room(ledger, size, budget_bytes=self.budget_bytes, limit=MAX_EVICTED):
             return False
         ledger.add(key, size, compute_ms, pending=True)
