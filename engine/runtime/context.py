@@ -1,4 +1,4 @@
-"""A llama.cpp context: the KV cache of a few sequences, and the logits of the last decoded token.
+"""A llama.cpp context: the KV cache of a few sequences, and the logits of the last decode.
 
 Whatever would crash native code is checked here first; what native code reports is raised as engine.errors.
 Not thread-safe, but for `Context.abort`.
@@ -7,22 +7,28 @@ Not thread-safe, but for `Context.abort`.
 from __future__ import annotations
 
 import ctypes
+import math
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import EngineError, EngineStopped, ModelUnsupported
-from engine.runtime import library
+from engine.errors import EngineError, EngineStopped, EngineUnavailable, ModelUnsupported
+from engine.runtime import extension, library
+from engine.runtime.batch import Batch, Outputs, abort_callback
 from engine.runtime.llama import Model
 
 Logits = NDArray[np.float32]
+RowBytes = NDArray[np.uint8]
+Kind = Literal["f16", "q8_0"]
 
 _ABORTED = 2
 _NO_ROOM = 1
 _FLASH_ATTENTION_ON = 1
+_END_OF_POSITIONS = 2**31 - 1  # llama_pos is 32 bits, and its largest value means "to the end"
+_MOST_BIAS = 10_000.0
 
 
 class Aborted(Exception):
@@ -30,19 +36,23 @@ class Aborted(Exception):
 
 
 class Context:
-    """A KV cache of one sequence per id, and the logits of the last decoded token.
+    """A KV cache of one sequence per id, and the logits of the last decode.
 
-    `context_tokens` is rounded up by llama.cpp; `batch_tokens` is the most a decode takes at once. The
-    V cache is f16 and flash attention is on: without it V is transposed.
+    `context_tokens` is rounded up by llama.cpp; `batch_tokens` is the most a decode takes at once, `outputs`
+    the most rows of logits. The V cache is f16 and flash attention is on: without it V is transposed.
+    `features` are names of `engine.runtime.extension`; those that the library or the model's memory does not
+    have stay off, and `features` then lacks them.
     """
 
     def __init__(
-        self, model: Model, *, context_tokens: int, batch_tokens: int, threads: int, sequences: int = 1
-    ) -> None:
+        self, model: Model, *, context_tokens: int, batch_tokens: int, threads: int, sequences: int = 1,
+        outputs: int = 1, features: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         model.check_open()
         self._c = library.load()
         self._model = model
         self._flag = ctypes.create_string_buffer(2)
+        self._outputs = max(sequences, outputs)
         handle = self._create(context_tokens, batch_tokens, threads, sequences)
         # The model goes along, so that it is never freed first.
         self._release = weakref.finalize(self, _free, self._c, handle, model)
@@ -51,8 +61,11 @@ class Context:
         self._sequences = sequences
         self._size = int(self._c.llama_n_ctx(handle))
         self._batch_tokens = int(self._c.llama_n_batch(handle))
-        self._batch = _Batch(self._c, self._batch_tokens, sequences)
-        self._views: dict[int, Logits] = {}
+        self._batch = Batch(self._c, self._batch_tokens, sequences)
+        self._steps = np.arange(self._batch_tokens, dtype=np.int64)
+        self._views: dict[tuple[int, int], Logits] = {}
+        self._rows = 0  # of logits, from the last decode
+        self.features = _switch_on(handle, features)
 
     def close(self) -> None:
         """Free the cache. Idempotent."""
@@ -69,6 +82,15 @@ class Context:
         return self._size
 
     @property
+    def free_tokens(self) -> int:
+        """How many more tokens fit, in all sequences together; at least, on a stock library."""
+        self._check_open()
+        try:
+            return extension.free_cells(self.handle)
+        except (extension.Refused, EngineUnavailable):
+            return self._size - sum(self._span(i) for i in range(self._sequences))
+
+    @property
     def batch_tokens(self) -> int:
         """The most tokens one decode takes."""
         return self._batch_tokens
@@ -77,17 +99,36 @@ class Context:
         """End the decode that runs, within one graph node, and those to come, until set off. Any thread."""
         self._flag[0] = b"\x01" if on else b"\x00"
 
-    def decode(self, tokens: Sequence[int], position: int, *, sequence: int = 0) -> None:
-        """Run `tokens` at `position`..; the logits of the last one are then in `logits`.
+    def set_threads(self, threads: int) -> None:
+        """Compute with so many threads from the next decode on."""
+        self._check_open()
+        self._c.llama_set_n_threads(self.handle, max(1, threads), max(1, threads))
 
-        `position` must follow what the sequence holds. Raises Aborted (whole micro-batches stay),
-        IndexError and ValueError for what may not enter native code, EngineError when it fails.
+    def decode(
+        self,
+        tokens: Sequence[int],
+        position: int | Sequence[int],
+        *,
+        sequence: int = 0,
+        outputs: Outputs = "last",
+    ) -> None:
+        """Run `tokens`; the logits of the last one, all or none of them are then in `logits`.
+
+        `position` is that of the first token, or one a token, strictly increasing. It must follow what the
+        sequence holds, without gaps, unless the context has LOOSE_POSITIONS: then any position is taken, and
+        that the sequence does not already have it is the caller's duty. A token sees its sequence's cells at
+        positions up to its own.
+
+        Raises Aborted and EngineError, IndexError and ValueError for what may not enter native code. After
+        Aborted or EngineError the sequence holds nothing from the batch's first position on.
         """
-        self._check(tokens, position, sequence)
+        positions = self._check(tokens, position, sequence, outputs)
+        self._rows = 0
         if self._flag[0] != b"\x00":
             raise Aborted  # a GPU back end does not ask while it computes
-        status = self._c.llama_decode(self.handle, self._batch.fill(tokens, position, sequence))
+        status = self._c.llama_decode(self.handle, self._batch.fill(tokens, positions, sequence, outputs))
         if status == 0:
+            self._rows = {"none": 0, "last": 1, "all": len(tokens)}[outputs]
             return
         if status == _ABORTED:
             raise Aborted
@@ -98,18 +139,28 @@ class Context:
             hint="run again with STEERWAY_DEBUG=2",
         )
 
-    def logits(self) -> Logits:
-        """Logits of the last decoded token, float32 [vocabulary]; a view, valid until the next decode."""
+    def logits(self, index: int = -1) -> Logits:
+        """Logits of the index-th output of the last decode, float32 [vocabulary]; a view as `logits_rows`."""
+        rows = self.logits_rows()
+        if not -len(rows) <= index < len(rows):
+            raise IndexError(f"output {index} of {len(rows)}")
+        return rows[index]
+
+    def logits_rows(self) -> Logits:
+        """All logits of the last decode, float32 [outputs, vocabulary]; a view, valid until the next one."""
         self._check_open()
-        pointer = self._c.llama_get_logits_ith(self.handle, -1)
+        if self._rows == 0:
+            raise EngineError("no logits: nothing was decoded, or nothing asked for", hint="report this")
+        pointer = self._c.llama_get_logits(self.handle)
         address = ctypes.cast(pointer, ctypes.c_void_p).value
         if not address:
             raise EngineError("no logits: nothing was decoded", hint="report this")
-        view = self._views.get(address)
+        view = self._views.get((address, self._rows))
         if view is None:
-            self._views.clear()
-            view = np.ctypeslib.as_array(pointer, (self._model.vocabulary_size,))
-            self._views[address] = view
+            if not any(known == address for known, _ in self._views):
+                self._views.clear()
+            view = np.ctypeslib.as_array(pointer, (self._rows, self._model.vocabulary_size))
+            self._views[address, self._rows] = view
         return view
 
     def last_position(self, sequence: int = 0) -> int:
@@ -135,16 +186,107 @@ class Context:
         self._check_open()
         self._c.llama_memory_clear(self._memory, False)
 
+    @property
+    def rows_supported(self) -> bool:
+        """Whether `read` and `write` work here: the feature is on, and the cells are plain f16 rows."""
+        return extension.KV_ROWS in self.features and _accepted(extension.row_bytes, self.handle, "f16")
+
+    @property
+    def rotation_supported(self) -> bool:
+        """Whether `write` takes a `delta`: moving this model's keys is one plain rotation."""
+        if not self.rows_supported:
+            return False
+        return _accepted(self._write, np.zeros(0, np.uint8), 0, 0, 0, 0, 1, 0, "f16", 1.0)
+
+    def row_bytes(self, kind: Kind = "f16") -> int:
+        """Bytes of one token's keys and values, all layers. Raises extension.Refused without rows."""
+        self._check_kind(kind)
+        return extension.row_bytes(self.handle, kind)
+
+    def row_widths(self) -> tuple[tuple[int, int], ...]:
+        """Values of one token's key and value, a layer. Raises extension.Refused without rows."""
+        self.row_bytes()
+        return tuple((layer.k_width, layer.v_width) for layer in extension.layers(self.handle))
+
+    def read(self, start: int, end: int, *, sequence: int = 0, kind: Kind = "f16") -> RowBytes:
+        """Keys and values of positions [start, end), each of which the sequence must have exactly once.
+
+        For each layer K [tokens, k_width], then V [tokens, v_width], in `kind`, as uint8. Keys carry RoPE.
+        Raises extension.Refused, ValueError, IndexError.
+        """
+        self._check_sequence(sequence)
+        if not 0 <= start <= end <= _END_OF_POSITIONS:
+            raise ValueError(f"positions {start} to {end}")
+        if end - start > self._size:
+            raise ValueError(f"{end - start} positions in a context of {self._size}")
+        rows = np.empty(self.row_bytes(kind) * (end - start), np.uint8)
+        extension.read_rows(self.handle, sequence, start, end, kind, rows.ctypes.data, rows.nbytes)
+        return rows
+
+    def write(
+        self, rows: RowBytes, *, total: int, first: int, count: int, position: int, delta: int,
+        sequence: int = 0, kind: Kind = "f16", k_scale: float = 1.0,
+    ) -> None:  # fmt: skip
+        """Put rows [first, first + count) of a block of `total` into free cells, at `position`.. on.
+
+        Keys are rotated by `delta` positions (where they go minus where they were computed) and multiplied
+        by `k_scale`. Positions that the sequence already has are not refused. Raises extension.Refused when
+        there is no room or no rotation, ValueError and IndexError for other arguments; nothing has then
+        changed.
+        """
+        self._check_write(rows, total, first, count, kind)
+        self._check_target(position, count, sequence, delta, k_scale)
+        if rows.ctypes.data % 2:
+            rows = rows.copy()  # native code reads 16 bits at a time
+        self._write(rows, total, first, count, position, delta, sequence, kind, k_scale)
+
+    def set_bias(self, start: int, end: int, bias: float) -> None:
+        """Add `bias` to the logits of attention that queries from `end` on pay to [start, end); 0 is off.
+
+        Raises extension.Refused without MASK_BIAS, ValueError beyond 10,000 either way.
+        """
+        self._check_open()
+        if not 0 <= start <= end <= _END_OF_POSITIONS:
+            raise ValueError(f"positions {start} to {end}")
+        if not abs(bias) <= _MOST_BIAS:
+            raise ValueError(f"a bias of {bias}")
+        if extension.MASK_BIAS not in self.features:
+            raise _off(extension.MASK_BIAS)
+        extension.set_bias(self.handle, start, end, bias)
+
+    def identity(self) -> dict[str, str | int | float]:
+        """What rows of this context depend on besides the model's weights and the tokens before them.
+
+        Raises EngineUnavailable on a stock library, extension.Refused when the memory is not one plain cache.
+        """
+        self._check_open()
+        layers = extension.layers(self.handle)
+        return {"library": extension.version(), "layers": len(layers), "flash_attention": 1} | {
+            name: _run_lengths([getattr(layer, name) for layer in layers])
+            for name in extension.Layer.__annotations__
+            if name != "index"
+        }
+
+    def _write(
+        self, rows: RowBytes, total: int, first: int, count: int, position: int, delta: int,
+        sequence: int, kind: Kind, k_scale: float,
+    ) -> None:  # fmt: skip
+        extension.write_rows(
+            self.handle, sequence, position, count=count, first=first, total=total, delta=delta,
+            k_scale=k_scale, kind=kind, source=rows.ctypes.data, size=rows.nbytes,
+        )  # fmt: skip
+
     def _create(self, context_tokens: int, batch_tokens: int, threads: int, sequences: int) -> Any:
         parameters = self._c.llama_context_default_params()
         parameters.n_ctx = max(256, context_tokens)
         parameters.n_batch = parameters.n_ubatch = max(1, batch_tokens)
-        parameters.n_seq_max = parameters.n_outputs_max = sequences
+        parameters.n_seq_max = sequences
+        parameters.n_outputs_max = self._outputs
         parameters.kv_unified = True
         parameters.n_threads = parameters.n_threads_batch = max(1, threads)
         parameters.flash_attn_type = _FLASH_ATTENTION_ON
         parameters.no_perf = True
-        parameters.abort_callback = _abort_callback(self._c)
+        parameters.abort_callback = abort_callback(self._c)
         parameters.abort_callback_data = ctypes.cast(self._flag, ctypes.c_void_p)
         library.clear_log()
         handle = self._c.llama_init_from_model(self._model.handle, parameters)
@@ -156,17 +298,74 @@ class Context:
             )
         return handle
 
-    def _check(self, tokens: Sequence[int], position: int, sequence: int) -> None:
+    def _check(
+        self, tokens: Sequence[int], position: int | Sequence[int], sequence: int, outputs: Outputs
+    ) -> NDArray[np.int64]:
         self._check_sequence(sequence)
         if not 1 <= len(tokens) <= self._batch_tokens:
             raise ValueError(f"{len(tokens)} tokens in a batch of 1..{self._batch_tokens}")
         if min(tokens) < 0 or max(tokens) >= self._model.vocabulary_size:
             raise IndexError(f"a token outside of the vocabulary of {self._model.vocabulary_size}")
-        if position + len(tokens) > self._size:
-            raise ValueError(f"position {position + len(tokens)} in a context of {self._size}")
-        last = self.last_position(sequence)
-        if position != last + 1:
-            raise ValueError(f"position {position} does not follow {last}")
+        if outputs not in ("last", "all", "none"):
+            raise ValueError(f"outputs {outputs!r}")
+        if outputs == "all" and len(tokens) > self._outputs:
+            raise ValueError(f"{len(tokens)} outputs of a context made for {self._outputs}")
+        positions = self._positions(position, len(tokens))
+        self._check_positions(int(positions[0]), int(positions[-1]), len(tokens), sequence)
+        return positions
+
+    def _positions(self, position: int | Sequence[int], count: int) -> NDArray[np.int64]:
+        try:
+            found = np.asarray(position, np.int64)
+        except OverflowError:
+            raise ValueError("a position beyond 64 bits") from None
+        if found.ndim == 0 and abs(int(found)) <= _END_OF_POSITIONS:
+            return self._steps[:count] + found
+        if found.shape != (count,) or (np.diff(found) <= 0).any():
+            raise ValueError(f"{count} tokens need as many positions, strictly increasing")
+        return found
+
+    def _check_positions(self, start: int, last: int, count: int, sequence: int) -> None:
+        if extension.LOOSE_POSITIONS in self.features:
+            if start < 0 or last >= _END_OF_POSITIONS:
+                raise ValueError(f"positions {start} to {last}")
+            return
+        if last >= self._size:
+            raise ValueError(f"position {last} in a context of {self._size}")
+        before = self.last_position(sequence)
+        if start != before + 1:
+            raise ValueError(f"position {start} does not follow {before}")
+        if last - start + 1 != count:
+            raise ValueError(f"gaps between positions need {extension.LOOSE_POSITIONS}")
+
+    def _check_kind(self, kind: Kind) -> None:
+        self._check_open()
+        if kind not in extension.ROW_TYPES:
+            raise ValueError(f"rows of kind {kind!r}")
+        if extension.KV_ROWS not in self.features:
+            raise _off(extension.KV_ROWS)
+
+    def _check_write(self, rows: RowBytes, total: int, first: int, count: int, kind: Kind) -> None:
+        if min(first, count) < 0 or not first + count <= total <= _END_OF_POSITIONS:
+            raise ValueError(f"rows {first} to {first + count} of {total}")
+        size = self.row_bytes(kind) * total
+        if rows.dtype != np.uint8 or not rows.flags.c_contiguous or rows.nbytes != size:
+            raise ValueError(f"{total} rows are {size} contiguous bytes, not {rows.nbytes} of {rows.dtype}")
+
+    def _check_target(self, position: int, count: int, sequence: int, delta: int, k_scale: float) -> None:
+        self._check_sequence(sequence)
+        loose = extension.LOOSE_POSITIONS in self.features
+        if not 0 <= position <= position + count <= (_END_OF_POSITIONS if loose else self._size):
+            raise ValueError(f"positions {position} to {position + count}")
+        if not -_END_OF_POSITIONS <= delta <= _END_OF_POSITIONS:
+            raise ValueError(f"a move by {delta}")
+        # as float32: what is 0 or infinite there would make every key so
+        if not (math.isfinite(k_scale) and 1e-30 < k_scale < 1e30):
+            raise ValueError(f"a scale of {k_scale}")
+
+    def _span(self, sequence: int) -> int:
+        first = int(self._c.llama_memory_seq_pos_min(self._memory, sequence))
+        return self.last_position(sequence) - first + 1 if first >= 0 else 0
 
     def _check_sequence(self, sequence: int) -> None:
         self._check_open()
@@ -178,45 +377,38 @@ class Context:
             raise EngineStopped("the context was closed", hint="open the engine again")
 
 
-class _Batch:
-    """A reusable llama_batch whose arrays belong to Python."""
-
-    def __init__(self, c: Any, size: int, sequences: int) -> None:
-        self._tokens = np.zeros(size, np.int32)
-        self._positions = np.zeros(size, np.int32)
-        self._counts = np.ones(size, np.int32)
-        self._outputs = np.zeros(size, np.int8)
-        self._steps = np.arange(size, dtype=np.int32)
-        self._last = 0
-        pointer = ctypes.POINTER(ctypes.c_int32)
-        ids = [ctypes.cast((ctypes.c_int32 * 1)(i), pointer) for i in range(sequences)]
-        self._rows = [(pointer * size)(*([one] * size)) for one in ids]
-        self._native = c.llama_batch()
-        self._native.token = self._tokens.ctypes.data_as(pointer)
-        self._native.pos = self._positions.ctypes.data_as(pointer)
-        self._native.n_seq_id = self._counts.ctypes.data_as(pointer)
-        self._native.logits = self._outputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
-
-    def fill(self, tokens: Sequence[int], position: int, sequence: int) -> Any:
-        count = len(tokens)
-        self._tokens[:count] = tokens
-        np.add(self._steps[:count], position, out=self._positions[:count])
-        self._outputs[self._last] = 0
-        self._last = count - 1
-        self._outputs[self._last] = 1
-        self._native.seq_id = ctypes.cast(self._rows[sequence], type(self._native.seq_id))
-        self._native.n_tokens = count
-        return self._native
-
-
 def _free(c: Any, handle: Any, _model: Model) -> None:
     c.llama_free(handle)
 
 
-def _abort_callback(c: Any) -> Any:
-    """`strlen` over a flag of one byte: 1 (true) when it is set, 0 when not.
+def _switch_on(handle: Any, names: Sequence[str]) -> tuple[str, ...]:
+    """Switch on what the library and the memory have of these features; those."""
+    wanted = [name for name in names if name in extension.features()]
+    if not wanted:
+        return ()
+    try:
+        extension.enable(handle, *wanted)
+    except extension.Refused:  # the memory is not one plain cache, which the ranged shift does not need
+        extension.enable(handle, *(name for name in wanted if name == extension.RANGED_SHIFT))
+    return extension.enabled(handle)
 
-    ggml asks after every node of the graph, some 700 times a token. A Python function would wait for the
-    interpreter's lock each time, up to 5 ms when another Python thread is busy; this one is native.
-    """
-    return ctypes.cast(ctypes.CDLL(None).strlen, c.ggml_abort_callback)
+
+def _accepted(function: Any, *arguments: object) -> bool:
+    try:
+        function(*arguments)
+    except extension.Refused:
+        return False
+    return True
+
+
+def _off(name: str) -> extension.Refused:
+    return extension.Refused(f"{name} is not on for this context", status=extension.SWITCHED_OFF)
+
+
+def _run_lengths(values: Sequence[float]) -> str:
+    """One value a layer as text: "24x128" for 24 layers alike, "2x64,1x128" otherwise."""
+    runs: list[tuple[int, float]] = []
+    for value in values:
+        count = runs.pop()[0] if runs and runs[-1][1] == value else 0
+        runs.append((count + 1, value))
+    return ",".join(f"{count}x{value!r}" for count, value in runs)

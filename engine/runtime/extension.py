@@ -2,24 +2,36 @@
 
 The API is `native/src/steerway.h`. A stock llama-cpp-python does not have it: `features()` is then empty,
 `version()` is "", and the functions that would need it raise `EngineUnavailable`.
+
+Nothing here checks that a `llama_context *` is one, nor that a buffer is as long as it says: `Context` does.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+from dataclasses import dataclass
 
 from engine.errors import EngineError, EngineUnavailable
 from engine.runtime import library
 
 RANGED_SHIFT = "ranged-shift"
-API_VERSION = 1  # STEERWAY_API_VERSION this module is written for
+LOOSE_POSITIONS = "loose-positions"
+MASK_BIAS = "mask-bias"
+KV_ROWS = "kv-rows"
+API_VERSION = 2  # STEERWAY_API_VERSION this module is written for
 
 Pointer = int | ctypes.c_void_p
 
+# Row types by their name here, as enum ggml_type.
+ROW_TYPES = {"f16": 1, "q8_0": 8}
+
+NO_ROTATION = -4
+SWITCHED_OFF = -10
+
 # What a person or the engine can do about a refusal; the names are those of enum steerway_status.
 _HINTS = {
-    -1: "check the sequence id and that the range does not end before it starts",
+    -1: "check the sequence id, and that the range does not end before it starts",
     -2: "recompute the range instead",
     -3: "open the context with kv_unified",
     -4: "recompute the range instead",
@@ -28,15 +40,49 @@ _HINTS = {
     -7: "free memory; the shift is applied by the next decode",
     -8: "drop the range and recompute it",
     -9: "recompute the range instead, and report this with STEERWAY_DEBUG=1",
+    -10: "name the feature when the context is made",
+    -11: "open the context with f16 keys and values and flash attention",
+    -12: "recompute the range instead",
+    -13: "remove something first, or ask for a longer context",
 }
 
 
-class ShiftRefused(EngineError):
-    """The library refused a shift. `status` is the steerway_status; -1 to -6 have changed nothing."""
+class Refused(EngineError):
+    """The library refused a call on the KV cache. `status` is the steerway_status.
+
+    All but -7 to -9 have changed nothing.
+    """
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message, hint=_HINTS.get(status, ""), subject=status)
         self.status = status
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a context's cache, as far as it decides what its rows mean (struct steerway_kv_layer)."""
+
+    index: int  # in the model
+    k_width: int  # values of one token's key: all heads
+    v_width: int
+    k_head: int  # values of one head's key
+    v_head: int
+    n_rot: int  # values of a head that RoPE rotates, 0 for none
+    rope_type: int  # enum llama_rope_type
+    k_type: int  # enum ggml_type
+    v_type: int
+    freq_base: float
+    freq_scale: float
+    factors: int  # a hash of RoPE's frequency factors, 0 without
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in list(Layer.__annotations__)[:9]),
+        ("freq_base", ctypes.c_float),
+        ("freq_scale", ctypes.c_float),
+        ("factors", ctypes.c_uint64),
+    ]
 
 
 @functools.cache
@@ -53,7 +99,7 @@ def _library() -> ctypes.CDLL | None:
 
 def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
     context, text = ctypes.c_void_p, ctypes.c_char_p
-    int32, uint32 = ctypes.c_int32, ctypes.c_uint32
+    int32, uint32, real, size = ctypes.c_int32, ctypes.c_uint32, ctypes.c_float, ctypes.c_size_t
     for name, result, arguments in (
         ("version", text, []),
         ("features", uint32, []),
@@ -62,6 +108,12 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
         ("set_features", int32, [context, uint32]),
         ("get_features", uint32, [context]),
         ("kv_shift_range", int32, [context, int32, int32, int32, int32]),
+        ("kv_layers", int32, [context, ctypes.POINTER(_Layer), int32]),
+        ("kv_row_bytes", ctypes.c_int64, [context, int32]),
+        ("kv_free_cells", int32, [context]),
+        ("kv_read", int32, [context, int32, int32, int32, int32, context, size]),
+        ("kv_write", int32, [context, *[int32] * 6, real, int32, context, size]),
+        ("set_bias", int32, [context, int32, int32, real]),
     ):
         function = getattr(loaded, f"steerway_{name}")
         function.restype, function.argtypes = result, arguments
@@ -99,7 +151,8 @@ def version() -> str:
 def enable(context: Pointer, *names: str) -> None:
     """Switch exactly the named features on for a `llama_context *`, all others off.
 
-    Raises `EngineUnavailable` for a feature this library does not have.
+    Raises `EngineUnavailable` for a feature this library does not have, `Refused` for one that the
+    context's memory cannot have (all but `RANGED_SHIFT` need one plain, unified KV cache).
     """
     if not names and _library() is None:
         return
@@ -109,7 +162,11 @@ def enable(context: Pointer, *names: str) -> None:
         raise EngineUnavailable(
             f"no feature {unknown[0]!r} in {version()}", hint=f"known: {', '.join(known)}"
         )
-    found.steerway_set_features(context, sum({known[name] for name in names}))
+    _checked(
+        found,
+        found.steerway_set_features(context, sum({known[name] for name in names})),
+        "these features cannot be switched on",
+    )
 
 
 def enabled(context: Pointer) -> tuple[str, ...]:
@@ -123,12 +180,70 @@ def shift_range(context: Pointer, seq: int, p0: int, p1: int, delta: int) -> int
 
     p0 < 0 means from the start, p1 < 0 to the end. With `RANGED_SHIFT` enabled only the moved cells are
     touched, otherwise llama.cpp's shift of the whole cache runs. Returns the number of cells moved. Raises
-    `ShiftRefused` when it cannot be done right (shared cells, sliding window, no rotation, ...) and
+    `Refused` when it cannot be done right (shared cells, sliding window, no rotation, ...) and
     `EngineUnavailable` on a stock library.
     """
     found = _patched()
-    status = int(found.steerway_kv_shift_range(context, seq, p0, p1, delta))
+    status = found.steerway_kv_shift_range(context, seq, p0, p1, delta)
+    return _checked(found, status, "the KV cache cannot be shifted")
+
+
+def layers(context: Pointer) -> tuple[Layer, ...]:
+    """The layers of a context's cache, in the order of their rows. Raises `Refused` for other memories."""
+    found = _patched()
+    count = _checked(found, found.steerway_kv_layers(context, None, 0), "the memory has no layers of cells")
+    rows = (_Layer * count)()
+    _checked(found, found.steerway_kv_layers(context, rows, count), "the memory has no layers of cells")
+    return tuple(Layer(*(getattr(row, name) for name in Layer.__annotations__)) for row in rows)
+
+
+def row_bytes(context: Pointer, kind: str) -> int:
+    """Bytes of one token's rows, all layers. Raises `Refused` when this context's cells have no such rows."""
+    found = _patched()
+    return _checked(
+        found, found.steerway_kv_row_bytes(context, ROW_TYPES[kind]), "this KV cache has no such rows"
+    )
+
+
+def free_cells(context: Pointer) -> int:
+    """How many cells of a context's cache are free. Raises `Refused` when it is not one plain cache."""
+    found = _patched()
+    return _checked(found, found.steerway_kv_free_cells(context), "the memory has no cells to count")
+
+
+def read_rows(context: Pointer, seq: int, p0: int, p1: int, kind: str, target: Pointer, size: int) -> None:
+    """Copy the rows of positions [p0, p1) to `size` bytes at `target`. Raises `Refused`."""
+    found = _patched()
+    status = found.steerway_kv_read(context, seq, p0, p1, ROW_TYPES[kind], target, size)
+    _checked(found, status, "the rows cannot be read")
+
+
+def write_rows(
+    context: Pointer, seq: int, position: int, *, count: int, first: int, total: int, delta: int,
+    k_scale: float, kind: str, source: Pointer, size: int,
+) -> None:  # fmt: skip
+    """Copy rows [first, first + count) of the block of `total` tokens at `source` into free cells.
+
+    They become positions `position`.. of `seq`, keys rotated by `delta` positions and times `k_scale`.
+    Raises `Refused`, having changed nothing. With `count` 0 that is all it does.
+    """
+    found = _patched()
+    status = found.steerway_kv_write(
+        context, seq, position, count, first, total, delta, k_scale, ROW_TYPES[kind], source, size
+    )
+    _checked(found, status, "the rows cannot be written")
+
+
+def set_bias(context: Pointer, p0: int, p1: int, bias: float) -> None:
+    """Let queries at positions >= p1 get `bias` added to their logits for cells at p0 <= position < p1.
+
+    Replaces the bias set before; 0 is off. Raises `Refused` when off for this context, or beyond 10,000.
+    """
+    found = _patched()
+    _checked(found, found.steerway_set_bias(context, p0, p1, bias), "the attention bias cannot be set")
+
+
+def _checked(found: ctypes.CDLL, status: int, what: str) -> int:
     if status < 0:
-        text = found.steerway_status_text(status).decode()
-        raise ShiftRefused(f"the KV cache cannot be shifted: {text}", status=status)
+        raise Refused(f"{what}: {found.steerway_status_text(status).decode()}", status=status)
     return status

@@ -104,7 +104,7 @@ class MovingTokens(CachedTokens):
                     self._context.handle, _PARKED, move.source, end, move.target - move.source
                 )
                 return True
-            except extension.ShiftRefused:
+            except extension.Refused:
                 pass
         self._context.remove(0, sequence=_PARKED)
         return False

@@ -1,5 +1,6 @@
 #include "steerway-kv-shift.h"
 
+#include "steerway-kv-plain.h"
 #include "steerway.h"
 
 #include "llama-context.h"
@@ -11,7 +12,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <typeinfo>
 #include <vector>
 
 namespace {
@@ -28,44 +28,12 @@ struct moved_cells {
     std::vector<int32_t> shift;
 };
 
-// The context's memory if it is exactly one KV cache of its own. A subclass or a wrapper (sliding window, hybrid,
-// sparse) keeps further state that a shift of the cells alone would leave behind.
-llama_kv_cache * plain_cache(llama_context & ctx) {
-    auto * memory = ctx.get_memory();
-    if (!memory || typeid(*memory) != typeid(llama_kv_cache) || ctx.get_cparams().ctx_other) {
-        return nullptr;
+int32_t check_cache(llama_context & ctx) {
+    const int32_t refused = steerway_check_plain(ctx);
+    if (refused != STEERWAY_OK) {
+        return refused;
     }
-    return static_cast<llama_kv_cache *>(memory);
-}
-
-bool rotates_plainly(const llama_context & ctx, const llama_kv_cache & kv) {
-    const auto & hparams = ctx.get_model().hparams;
-    const auto & cparams = ctx.get_cparams();
-
-    // rope scales the magnitude with YaRN: shifting twice would not equal shifting once
-    if (!kv.get_can_shift() || hparams.is_mla() || cparams.yarn_ext_factor != 0.0f || cparams.yarn_attn_factor != 1.0f) {
-        return false;
-    }
-
-    // the Hadamard matrix mixes a whole head, so the part that rope leaves alone cannot be left out
-    if (ggml_is_quantized(kv.type_k())) {
-        for (const uint32_t il : kv.get_layer_ids()) {
-            if (hparams.n_rot(il) != hparams.n_embd_head_k(il)) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
-int32_t check_cache(llama_context & ctx, const llama_kv_cache * kv) {
-    if (!kv || ctx.get_model().hparams.swa_type != LLAMA_SWA_TYPE_NONE) {
-        return STEERWAY_NO_KV_CACHE;
-    }
-    if (kv->get_n_stream() != 1) {
-        return STEERWAY_MANY_STREAMS;
-    }
-    return rotates_plainly(ctx, *kv) ? STEERWAY_OK : STEERWAY_NO_ROTATION;
+    return steerway_rotates_plainly(ctx, *steerway_plain_cache(ctx)) ? STEERWAY_OK : STEERWAY_NO_ROTATION;
 }
 
 // Number of cells in the range, or why they must not move.
@@ -227,8 +195,7 @@ private:
 };
 
 int32_t rotate_pending(llama_context & ctx, llama_kv_cache & kv) {
-    // llama.cpp hands its cells out read-only; they are not const, and forgetting a shift has no other door
-    auto & cells = const_cast<llama_kv_cells &>(kv.get_cells(0));
+    auto & cells = steerway_cells(kv);
     const auto moved = pending_cells(cells);
 
     if (!moved.index.empty() && ctx.get_model().hparams.rope_type != LLAMA_ROPE_TYPE_NONE) {
@@ -269,12 +236,12 @@ int32_t steerway_shift(const steerway_shift_request & asked, bool ranged) {
         return STEERWAY_BAD_ARGUMENT;
     }
 
-    auto * kv = plain_cache(request.ctx);
-    const int32_t refused = check_cache(request.ctx, kv);
+    const int32_t refused = check_cache(request.ctx);
     if (refused != STEERWAY_OK) {
         return refused;
     }
 
+    auto * kv = steerway_plain_cache(request.ctx);
     if (!ranged && !llama_can_rotate(*kv)) {
         return STEERWAY_NO_ROTATION;
     }
@@ -290,10 +257,11 @@ int32_t steerway_shift(const steerway_shift_request & asked, bool ranged) {
 }
 
 int32_t steerway_apply_pending(llama_context & ctx) {
-    auto * kv = plain_cache(ctx);
-    const int32_t refused = check_cache(ctx, kv);
-    if (refused != STEERWAY_OK || !kv->get_has_shift()) {
+    const int32_t refused = check_cache(ctx);
+    if (refused != STEERWAY_OK) {
         return refused;
     }
-    return rotate_pending(ctx, *kv);
+
+    auto * kv = steerway_plain_cache(ctx);
+    return kv->get_has_shift() ? rotate_pending(ctx, *kv) : STEERWAY_OK;
 }

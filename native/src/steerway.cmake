@@ -1,6 +1,13 @@
 # Included by the patched src/CMakeLists.txt, after target `llama` exists.
 
-set(STEERWAY_SOURCES steerway.cpp steerway-kv-shift.cpp)
+set(STEERWAY_SOURCES
+    steerway.cpp
+    steerway-attention.cpp
+    steerway-kv-plain.cpp
+    steerway-kv-rows.cpp
+    steerway-kv-shift.cpp
+    steerway-rotation.cpp
+    steerway-switches.cpp)
 target_sources(llama PRIVATE ${STEERWAY_SOURCES})
 set_source_files_properties(${STEERWAY_SOURCES} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 

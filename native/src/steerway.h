@@ -14,13 +14,23 @@ extern "C" {
 #endif
 
 // Raised when a function below changes its meaning or goes away.
-#define STEERWAY_API_VERSION 1
+#define STEERWAY_API_VERSION 2
 
 // Switches of a context. A mask of these is what this library has (steerway_features) or what is on.
 enum steerway_feature {
     // K-shift rotates only the cells that moved, on a graph of its own, instead of the whole cache followed by a new
     // reservation of the worst-case graph. Also applies to shifts asked for through llama_memory_seq_add.
     STEERWAY_RANGED_SHIFT = 1u << 0,
+
+    // A batch may start at any position and leave gaps; its positions must still not decrease. What may collide with cells
+    // that the sequence has is the caller's duty.
+    STEERWAY_LOOSE_POSITIONS = 1u << 1,
+
+    // steerway_set_bias has an effect.
+    STEERWAY_MASK_BIAS = 1u << 2,
+
+    // steerway_kv_read and steerway_kv_write.
+    STEERWAY_KV_ROWS = 1u << 3,
 };
 
 enum steerway_status {
@@ -34,15 +44,21 @@ enum steerway_status {
     STEERWAY_NO_BUFFER      = -7, // out of memory: positions have moved, the rotation is left to the next decode
     STEERWAY_COMPUTE_FAILED = -8, // the backend failed: drop the range, its K is undefined
     STEERWAY_INTERNAL       = -9, // an exception inside llama.cpp
+    STEERWAY_SWITCHED_OFF   = -10, // the function's switch is off for this context
+    STEERWAY_CELL_TYPE      = -11, // the cache does not hold f16 keys and untransposed f16 values (flash attention)
+    STEERWAY_NOT_ONCE       = -12, // a position of the range has no cell, or several
+    STEERWAY_NO_ROOM        = -13, // too few free cells
 };
 
 LLAMA_API int32_t      steerway_api_version(void);
-LLAMA_API const char * steerway_version(void);               // "0.3.36+steerway.1"
+LLAMA_API const char * steerway_version(void);               // "0.3.36+steerway.2"
 LLAMA_API uint32_t     steerway_features(void);              // mask of what this library has
 LLAMA_API const char * steerway_feature_name(uint32_t bit);  // "ranged-shift"; NULL for an unknown bit
 LLAMA_API const char * steerway_status_text(int32_t status); // one line in English, never NULL
 
-// Switches exactly the features of `mask` on for `ctx`, all others off. STEERWAY_OK or STEERWAY_BAD_ARGUMENT.
+// Switches exactly the features of `mask` on for `ctx`, all others off; a bias that was set is forgotten. STEERWAY_OK, or
+// a refusal that has changed nothing: STEERWAY_BAD_ARGUMENT for unknown bits, STEERWAY_NO_KV_CACHE and
+// STEERWAY_MANY_STREAMS for all but STEERWAY_RANGED_SHIFT when the context's memory is not one plain unified KV cache.
 LLAMA_API int32_t  steerway_set_features(struct llama_context * ctx, uint32_t mask);
 LLAMA_API uint32_t steerway_get_features(const struct llama_context * ctx);
 
@@ -58,6 +74,70 @@ LLAMA_API int32_t steerway_kv_shift_range(
                    llama_pos   p0,
                    llama_pos   p1,
                    llama_pos   delta);
+
+// One layer of the cache, as far as it decides what its rows mean.
+struct steerway_kv_layer {
+    int32_t  index;      // in the model
+    int32_t  k_width;    // values of one token's key: all heads
+    int32_t  v_width;
+    int32_t  k_head;     // values of one head's key
+    int32_t  v_head;
+    int32_t  n_rot;      // values of a head that RoPE rotates, 0 for none
+    int32_t  rope_type;  // enum llama_rope_type
+    int32_t  k_type;     // enum ggml_type
+    int32_t  v_type;
+    float    freq_base;
+    float    freq_scale;
+    uint64_t factors;    // FNV-1a of RoPE's frequency factors, 0 without
+};
+
+// Describes the first n layers of the cache, in the order of their rows. Returns how many layers there are, or a negative
+// status. Needs no switch.
+LLAMA_API int32_t steerway_kv_layers(struct llama_context * ctx, struct steerway_kv_layer * layers, int32_t n);
+
+// Rows: a block of n tokens is, for each layer in order, K[n][k_width] then V[n][v_width], as f16 or as q8_0 (ggml's blocks
+// of 32 values, which the widths must be multiples of). Keys carry RoPE at the positions where they were computed.
+
+// Bytes of one token's rows of all layers in `type` (GGML_TYPE_F16, GGML_TYPE_Q8_0), or why this context has no rows:
+// STEERWAY_NO_KV_CACHE, STEERWAY_MANY_STREAMS, STEERWAY_CELL_TYPE, STEERWAY_BAD_ARGUMENT for another type. Needs no switch.
+LLAMA_API int64_t steerway_kv_row_bytes(struct llama_context * ctx, enum ggml_type type);
+
+// Free cells of the context's cache, all sequences together, or STEERWAY_NO_KV_CACHE, STEERWAY_MANY_STREAMS. Needs no switch.
+LLAMA_API int32_t steerway_kv_free_cells(struct llama_context * ctx);
+
+// Copies the rows of positions [p0, p1) of `seq` to `dst`, in the order of positions; `size` must be exactly
+// (p1 - p0)*steerway_kv_row_bytes. A pending shift is applied first. Returns the number of tokens, or a negative status.
+LLAMA_API int32_t steerway_kv_read(
+        struct llama_context * ctx,
+                llama_seq_id   seq,
+                   llama_pos   p0,
+                   llama_pos   p1,
+              enum ggml_type   type,
+                        void * dst,
+                      size_t   size);
+
+// Copies rows [first, first + n) of the block of n_src tokens at `src` (`size` bytes: exactly the block) into free cells,
+// the lowest first, which become positions p0 .. p0 + n - 1 of `seq`. Keys are rotated by `delta` positions and multiplied
+// by k_scale on the way; delta 0 and scale 1 keep the bits of f16 rows. What the values are is not checked.
+// Returns n, or a negative status that has changed nothing; STEERWAY_NO_ROTATION only if delta is not 0. With n = 0 it only
+// says whether such a write would be refused.
+LLAMA_API int32_t steerway_kv_write(
+        struct llama_context * ctx,
+                llama_seq_id   seq,
+                   llama_pos   p0,
+                     int32_t   n,
+                     int32_t   first,
+                     int32_t   n_src,
+                   llama_pos   delta,
+                       float   k_scale,
+              enum ggml_type   type,
+                const void   * src,
+                      size_t   size);
+
+// From now on, queries at positions >= p1 get `bias` added to their logits (before softmax) for all cells of their sequence
+// at p0 <= pos < p1. Replaces what was set; 0 is off. |bias| must be at most 10,000; the mask is f16 with flash attention.
+// STEERWAY_OK or a refusal that has changed nothing.
+LLAMA_API int32_t steerway_set_bias(struct llama_context * ctx, llama_pos p0, llama_pos p1, float bias);
 
 #ifdef __cplusplus
 }

@@ -49,6 +49,27 @@ def recurrent(path: Path) -> Path:
     return _write(writer, path, block)
 
 
+def partly_rotated(path: Path, *, factors: np.ndarray | None, neox: bool) -> Path:
+    """A small Llama (or, for pairs of halves, Qwen 2) that rotates 16 of the 32 values of a head."""
+    writer = _writer(path, "qwen2" if neox else "llama")
+    writer.add_head_count(2)
+    writer.add_head_count_kv(1)
+    writer.add_key_length(32)
+    writer.add_value_length(32)
+    writer.add_rope_dimension_count(16)
+    writer.add_feed_forward_length(FF)
+    block = {
+        "attn_norm.weight": (EMBD,), "attn_q.weight": (64, EMBD), "attn_k.weight": (32, EMBD),
+        "attn_v.weight": (32, EMBD), "attn_output.weight": (EMBD, 64), "ffn_norm.weight": (EMBD,),
+        "ffn_gate.weight": (FF, EMBD), "ffn_up.weight": (FF, EMBD), "ffn_down.weight": (EMBD, FF),
+    }  # fmt: skip
+    if neox:
+        block |= {"attn_q.bias": (64,), "attn_k.bias": (32,), "attn_v.bias": (32,)}
+    if factors is not None:
+        writer.add_tensor("rope_freqs.weight", factors)
+    return _write(writer, path, block)
+
+
 def _writer(path: Path, architecture: str) -> gguf.GGUFWriter:
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_context_length(256)
