@@ -60,7 +60,10 @@ def _typed(value: Fact) -> bytes:
 
 
 def _packed(tokens: Iterable[int]) -> bytes:
-    numbers = np.fromiter(tokens, dtype=np.int64)
+    try:
+        numbers = np.fromiter(tokens, dtype=np.int64)
+    except OverflowError:
+        numbers = np.array([-1])
     if len(numbers) and not 0 <= numbers.min() <= numbers.max() < 1 << 32:
         raise ValueError("a token is not a number from 0 to 4294967295")
     return numbers.astype("<u4").tobytes()

@@ -50,7 +50,7 @@ def test_fields_do_not_run_into_each_other() -> None:
     assert unit_key(b"i" * 32, None, [1, 2]) != unit_key(b"i" * 32, None, [1 + (2 << 32 >> 16)])
 
 
-@pytest.mark.parametrize("token", [-1, 1 << 32])
+@pytest.mark.parametrize("token", [-1, 1 << 32, 1 << 70])
 def test_what_is_no_token_is_refused(token: int) -> None:
     with pytest.raises(ValueError, match="a token is not"):
         unit_key(b"", None, [1, token])
