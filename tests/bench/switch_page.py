@@ -22,10 +22,11 @@ Json = dict[str, Any]
 HEAD = """# Switching documents: our engine beside llama-server
 
 Every table comes from one run in which both engines took turns on the same machine, with the same GGUF,
-threads, context and text. llama-server is the unpatched one of the same llama.cpp, asked through `/infill` with
-`--cache-reuse 256`. Medians (least to largest); a ratio is of pairs that ran one after the other, so that a
-busy machine moves it less than the times. First token: from the request to the first streamed token, at the
-caller. `python tests/bench/switch_page.py` makes this page of the JSON files beside it.
+threads, context and text. llama-server is the unpatched one of the same llama.cpp, asked through
+`/infill` with `--cache-reuse 256`. Medians (least to largest); a ratio is of pairs that ran one after the
+other, so that a busy machine moves it less than the times. First token: from the request to the first
+streamed token, at the caller. `python tests/bench/switch_page.py` makes this page of the JSON files
+beside it.
 """
 
 
@@ -99,8 +100,9 @@ def switch(result: Json) -> str:
 def keystroke(result: Json) -> str:
     """Typing."""
     return (
-        "## A keystroke\n\nTyping on one line beside four documents of 512 tokens; `fim` has the rest of "
-        f"the file behind the cursor, `prefix` nothing. {where(result)}\n{head_to_head(result['prompts'], 'prompt')}"
+        "## A keystroke\n\nTyping on one line beside four documents of 512 tokens; `fim` has the rest "
+        f"of the file behind the cursor, `prefix` nothing. {where(result)}\n"
+        f"{head_to_head(result['prompts'], 'prompt')}"
     )
 
 
@@ -110,9 +112,9 @@ def edit(result: Json) -> str:
     within = all(row["within_a_chunk_and_the_cursor"] for row in rows.values())
     return (
         f"## An edit in the middle of a file of {result['file_tokens']:,} tokens\n\nA line is written in the "
-        "middle; then a suggestion is asked for near the file's end, behind the new line, and near the "
+        "middle; then a suggestion is asked for near its end, behind the new line, and near the "
         f"end again after a pause. {where(result)}\n{head_to_head(rows, 'place')}\n"
-        f"Ours computes {'at most' if within else 'more than'} the edited chunk and the lines at the cursor.\n"
+        f"Ours computes {'at most' if within else 'more than'} the edited chunk and the cursor's lines.\n"
     )
 
 
