@@ -41,7 +41,8 @@ _TOKEN = re.compile(r" ?[A-Z]?[a-z]{1,9}| ?[A-Z]{1,3}|\d| ?[^\w\s]{1,2}|[^\S\n]+
 _CLOSES = re.compile(
     r"[)\]}>{]|\*/|(?:end|else|elif|elsif|except|finally|catch|rescue|ensure|then|do|fi|done|esac|in|and|or)\b"
 )
-_CONTINUES = re.compile(r"[#@%]|//|--|/\*|\*\s|\*$|;")
+# A comment, decorator or attribute. A star is one behind blanks; at the margin it is an item of a list.
+_LEADS = re.compile(r"\s*(?:[#@%;]|//|--|/\*)|\s+\*(?:\s|$)")
 _OPENS = re.compile(
     r"(?:async |export |pub(?:\(\w+\))? |public |private |protected |static |abstract |final |unsafe )*"
     r"(?:def|class|fn|func|function|fun|sub|struct|enum|trait|impl|interface|type|namespace|module|mod|package|"
@@ -167,7 +168,7 @@ def _facts(line: str) -> int:
     if not body:
         return _BLANK | (1 + len(line) // 16)
     flags = _CLOSER if _CLOSES.match(body) else 0
-    flags |= _COMMENT if _CONTINUES.match(body) else 0
+    flags |= _COMMENT if _LEADS.match(line) else 0
     flags |= _OPENER if _OPENS.match(body) else 0
     columns = len(line[: len(line) - len(line.lstrip())].expandtabs(_TAB_COLUMNS))
     depth = min(_DEEPEST, -(-columns // _TAB_COLUMNS))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import chain, zip_longest
 
 from engine.decode.heal import Vocabulary
 from engine.kv import select
@@ -171,11 +171,11 @@ class _Composer:
         return self._with_relevant(chosen, room - file - placed)
 
     def _choose_documents(self, room: int) -> list[tuple[int, ...]]:
-        offered = [[Candidate(c.tokens, c.text) for c in units.chunks] for units in self._documents]
+        if sum(units.tokens for units in self._documents) <= room:
+            return [tuple(range(len(units.chunks))) for units in self._documents]
         titles = [units.title_tokens for units in self._documents]
-        whole = sum(titles) + sum(chunk.tokens for chunks in offered for chunk in chunks) <= room
-        query = "" if whole else self._file.around_line(*_QUERY_LINES)
-        return select.documents(offered, room, query, titles=titles)
+        offered = [units.candidates for units in self._documents]
+        return select.documents(offered, room, self._file.around_line(*_QUERY_LINES), titles=titles)
 
     def _with_relevant(self, chosen: _Chosen, room: int) -> _Chosen:
         """Add far chunks of the file that speak of what is around the cursor, if the budget is left."""
@@ -292,8 +292,8 @@ def _ending_computed(segments: list[Segment], parts: Parts) -> tuple[Segment, ..
         return tuple(segments)
     token = last.tokens[-1:]
     shorter = Slice(last.slice.unit, last.slice.first, last.slice.count - 1)
-    kept = replace(last, tokens=shorter.tokens, slice=shorter, text=parts.decoded(shorter.tokens))
-    end = Segment("prefix", token, text=parts.decoded(token), part="near")
+    end = Segment(last.kind, token, text=parts.decoded(token), part="near")
+    kept = replace(last, tokens=shorter.tokens, slice=shorter, text=last.text.removesuffix(end.text))
     return (*segments[:-1], *((kept,) if kept.tokens else ()), end)
 
 
@@ -307,15 +307,15 @@ def _urgent(documents: Sequence[Units], file: Edited, chosen: _Chosen) -> tuple[
     groups.append(far.unit for far in nearby if id(far) in placed)
     groups += [[chunk.unit for chunk in units.chunks] for units in reversed(documents)]
     groups += [(far.unit for far in nearby), (chunk.unit for chunk in file.units.chunks)]
-    found: dict[Unit, None] = {}
+    found: dict[int, Unit] = {}  # by identity: hashing units takes their tokens' digests
     tokens = 0
-    for unit in (unit for group in groups for unit in group):
-        if unit not in found and unit.tokens:
-            if tokens > IDLE_TOKENS:
-                break
-            found[unit] = None
+    for unit in chain.from_iterable(groups):
+        if tokens > IDLE_TOKENS:
+            break
+        if id(unit) not in found:
+            found[id(unit)] = unit
             tokens += len(unit.tokens)
-    return tuple(found)
+    return tuple(found.values())
 
 
 def _lines(fars: Sequence[Far], kept: Sequence[int]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from weakref import WeakKeyDictionary
 
-from engine.prompt.layouts import Family
+from engine.prompt.layouts import BY_ID, Family
 from engine.prompt.tokenizer import Tokenizer, encode_text
 
 REMEMBERED_CHARACTERS = 4_000_000
@@ -17,6 +17,8 @@ class Encoder:
 
     def __init__(self, family: Family) -> None:
         self._dummy_space = family.dummy_space
+        self._spellings = family.markers
+        self._markers: dict[str, int] | None = None
         self._known: OrderedDict[str, list[int]] = OrderedDict()
         self._size = 0
 
@@ -32,6 +34,13 @@ class Encoder:
         self._remember(text, tokens)
         return tokens
 
+    def markers(self, tokenizer: Tokenizer) -> dict[str, int]:
+        """The family's markers that the tokenizer has, by spelling. The dictionary must not be changed."""
+        if self._markers is None:
+            ids = {marker: _marker_id(marker, tokenizer) for marker in self._spellings}
+            self._markers = {marker: token for marker, token in ids.items() if token is not None}
+        return self._markers
+
     def _fresh(self, text: str, tokenizer: Tokenizer, control: frozenset[int]) -> list[int]:
         if not self._dummy_space:
             return encode_text(tokenizer, text, control=control)
@@ -46,6 +55,12 @@ class Encoder:
         while self._size > REMEMBERED_CHARACTERS:
             old, _ = self._known.popitem(last=False)
             self._size -= len(old) + _OVERHEAD_CHARACTERS
+
+
+def _marker_id(marker: str, tokenizer: Tokenizer) -> int | None:
+    if marker.startswith(BY_ID):
+        return int(marker.removeprefix(BY_ID))
+    return tokenizer.special(marker)
 
 
 _encoders: WeakKeyDictionary[Tokenizer, dict[Family, Encoder]] = WeakKeyDictionary()

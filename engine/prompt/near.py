@@ -5,8 +5,11 @@ Where the near lines begin depends on what is above the cursor's line only: typi
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 Encode = Callable[[str], list[int]]
 Piece = Callable[[int], bytes]
@@ -16,6 +19,7 @@ LINE_SHARE = 0.25
 # Of a line longer than twice this, on either side, what is near begins or ends at a multiple of it.
 STEP_CHARACTERS = 240
 _MOST_LINES = 64
+_BLANK_LINES = re.compile(r"(?:[^\S\n]*\n)+")
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,15 @@ class Near:
 def near(text: str, cursor: int, tokens: int, encode: Encode) -> Near:
     """The lines above the cursor's that fit into most of `tokens`, its line, and the rest of it.
 
-    They begin at a line with something on it. When none fits, the blank lines above belong to them, since
-    a tokenizer may join these with what is typed below.
+    They begin at a line with something on it. When none fits, the blank lines above belong to them, as those
+    below always do, since a tokenizer may join blank lines with what is typed next to them.
     """
     line = text.rfind("\n", 0, cursor) + 1
     end = text.find("\n", cursor) + 1 or len(text)
     if end - cursor > 2 * STEP_CHARACTERS:
         end = cursor + STEP_CHARACTERS
+    elif blank := _BLANK_LINES.match(text, end, end + STEP_CHARACTERS):
+        end = blank.end()
     column = cursor - line
     if column > 2 * STEP_CHARACTERS:
         return Near(line + (column // STEP_CHARACTERS - 1) * STEP_CHARACTERS, line, cursor, end)
@@ -65,33 +71,38 @@ def boundary_before(text: str, tokens: Sequence[int], offset: int, piece: Piece)
 
     Where the tokens do not spell the text, byte for byte, its beginning is the only one.
     """
-    return max(
-        (found for found in _boundaries(text, tokens, piece) if found[1] <= offset),
-        key=lambda found: found[0],
-        default=(0, 0),
-    )
+    data, ends = _spelled(text, tokens, piece)
+    count = bisect_right(ends, _size(text[:offset])) - 1
+    while count > 0 and not _starts_character(data, ends[count]):
+        count -= 1
+    return (count, len(data[: ends[count]].decode("utf-8"))) if count > 0 else (0, 0)
 
 
 def boundary_after(text: str, tokens: Sequence[int], offset: int, piece: Piece) -> tuple[int, int]:
-    """The first boundary between `tokens` of `text` at or after character `offset`: tokens, characters."""
-    end = len(tokens), len(text)
-    return min(
-        (found for found in _boundaries(text, tokens, piece) if found[1] >= offset),
-        key=lambda found: found[0],
-        default=end,
-    )
+    """The first boundary between `tokens` of `text` at or after character `offset`: tokens, characters.
+
+    Where the tokens do not spell the text, its end is the only one.
+    """
+    data, ends = _spelled(text, tokens, piece)
+    count = bisect_left(ends, _size(text[:offset]))
+    while count < len(ends) and not _starts_character(data, ends[count]):
+        count += 1
+    if count >= len(ends):
+        return len(tokens), len(text)
+    return count, len(data[: ends[count]].decode("utf-8"))
 
 
-def _boundaries(text: str, tokens: Sequence[int], piece: Piece) -> list[tuple[int, int]]:
-    """Where a token ends and a character does: (tokens, characters) up to there."""
-    data = text.encode("utf-8", "replace")
-    pieces = [piece(token) for token in tokens]
+def _spelled(text: str, tokens: Sequence[int], piece: Piece) -> tuple[bytes, list[int]]:
+    """The bytes of `text`, and where each of `tokens` ends in them, from 0 on; none where they differ."""
+    data, pieces = text.encode("utf-8", "replace"), [piece(token) for token in tokens]
     if b"".join(pieces) != data:
-        return []
-    found, done, characters = [(0, 0)], 0, 0
-    for count, part in enumerate(pieces, start=1):
-        characters += sum(byte & 0xC0 != 0x80 for byte in part)
-        done += len(part)
-        if done == len(data) or data[done] & 0xC0 != 0x80:
-            found.append((count, characters))
-    return found
+        return data, []
+    return data, list(accumulate(map(len, pieces), initial=0))
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
+
+
+def _starts_character(data: bytes, at: int) -> bool:
+    return at == len(data) or data[at] & 0xC0 != 0x80

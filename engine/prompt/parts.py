@@ -9,7 +9,7 @@ from engine import grammars
 from engine.decode.heal import Vocabulary, healed
 from engine.errors import ContextTooLong, UsageError
 from engine.prompt.encoder import encoder
-from engine.prompt.layouts import BY_ID, DOCUMENT_LAYOUTS, TREATMENTS, DocumentLayout, Family, Treatment
+from engine.prompt.layouts import DOCUMENT_LAYOUTS, TREATMENTS, DocumentLayout, Family, Treatment
 from engine.prompt.prompt import Segment, SegmentKind
 from engine.prompt.render import Rendered
 from engine.prompt.tokenizer import Tokenizer
@@ -73,10 +73,9 @@ class Parts:
         self.limit = limit
         self.layout = choose(request, family)
         self.language = request.language or grammars.language_of(request.path, request.prefix)
-        ids = {marker: self._marker_id(marker) for marker in family.markers}
-        self.ids = {marker: token for marker, token in ids.items() if token is not None}
-        self._control = frozenset(self.ids.values())
         self._encoder = encoder(tokenizer, family)
+        self.ids = self._encoder.markers(tokenizer)
+        self._control = frozenset(self.ids.values())
 
     @property
     def stops(self) -> frozenset[int]:
@@ -139,8 +138,3 @@ class Parts:
             hint="raise context_tokens or ask for fewer tokens",
             subject=self.request.path,
         )
-
-    def _marker_id(self, marker: str) -> int | None:
-        if marker.startswith(BY_ID):
-            return int(marker.removeprefix(BY_ID))
-        return self.tokenizer.special(marker)

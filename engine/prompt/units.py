@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from engine.documents import Document
 from engine.kv import chunks
+from engine.kv.select import Candidate
 from engine.prompt.layouts import Family
 from engine.prompt.parts import Parts
 from engine.prompt.prompt import Unit
@@ -50,7 +52,12 @@ class Units:
         """Tokens of the title."""
         return self.chunks[0].unit.title
 
-    @property
+    @cached_property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The chunks as there is to choose from."""
+        return tuple(Candidate(chunk.tokens, chunk.text) for chunk in self.chunks)
+
+    @cached_property
     def tokens(self) -> int:
         """Tokens of all of it, its title once."""
         return self.title_tokens + sum(chunk.tokens for chunk in self.chunks)
