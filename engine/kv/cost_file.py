@@ -69,20 +69,17 @@ def write(folder: Path, key: str, costs: Costs, ratios: dict[Part, tuple[float, 
     constants = {name: getattr(costs, name) for name in Costs.__dataclass_fields__}
     data = msgspec.json.encode({"version": VERSION, **constants, "ratios": ratios})
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _replace(_path(folder, key), data)
+        replace_file(_path(folder, key), data)
     except OSError as error:
         log.info("measured costs are not kept: %s", error)
         return False
     return True
 
 
-def _path(folder: Path, key: str) -> Path:
-    return folder / f"{key}.json"
-
-
-def _replace(target: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".cost-")
+def replace_file(target: Path, data: bytes) -> None:
+    """Write a small file of the user's own, atomically, making its folder. Raises OSError."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -90,6 +87,10 @@ def _replace(target: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _path(folder: Path, key: str) -> Path:
+    return folder / f"{key}.json"
 
 
 def _processor() -> str:

@@ -7,8 +7,6 @@ model file by its SHA-256. Anywhere else the exact reuse of the prompt's beginni
 
 from __future__ import annotations
 
-import os
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from engine.kv import architectures
+from engine.kv import architectures, cost_file
 
 if TYPE_CHECKING:
     from engine.settings import Settings
@@ -180,16 +178,8 @@ def shipped() -> Mapping[str, Study]:
 
 def save(study: Study, folder: Path) -> Path:
     """Write a person's own study, atomically; returns the file. Raises OSError."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     target = folder / f"{study.sha256}.json"
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".gate-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(study), indent=2))
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    cost_file.replace_file(target, msgspec.json.format(msgspec.json.encode(study), indent=2))
     return target
 
 
