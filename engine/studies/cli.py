@@ -102,10 +102,11 @@ def kv_reuse(
     from engine.studies import report
     from engine.studies.arms import arms_of
 
+    compared = arms_of(named)
     chosen = model or load().model
     path = provision.locate(chosen)
     count = targets or run.DEFAULT_TARGETS
-    plan = _plan(chosen, path, count, arms_of(named), seed, corpus, half, loading=not no_loading)
+    plan = _plan(chosen, path, count, compared, seed, corpus, half, loading=not no_loading)
     folder = out or _own_folder(plan)
     command = (
         f"steerway study kv-reuse {plan.model} --targets {count} --arms {named} --seed {seed} --half {half}"

@@ -29,10 +29,10 @@ _SINK = (
 class Measure:
     """One arm on one target. Means over its positions, in nats; lines end where the truth's do.
 
-    `lines_exact` counts lines whose every token is the likeliest one after the true text before it: what greedy
-    decoding would complete exactly. `first_exact` and `similarity` are of the first line, written greedily,
-    against the true one, `same_line` against full attention's. `computed` are tokens before the target that
-    were computed, not loaded.
+    `lines_exact` counts lines whose every token is the likeliest one after the true text before it: what
+    greedy decoding would complete exactly. `first_exact` and `similarity` are of the first line, written
+    greedily, against the true one, `same_line` against full attention's. `computed` are tokens before the
+    target that were computed, not loaded.
     """
 
     tokens: int
