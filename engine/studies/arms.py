@@ -20,7 +20,7 @@ the rest loaded), sink=32 (neutral text behind the header), primer=32 (the same,
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal, cast
+from typing import Literal
 
 from engine.errors import UsageError
 
@@ -106,7 +106,7 @@ def parse(text: str) -> Arm:
             found |= _number(key, value, text)
         else:
             raise _unknown(word, text)
-    return Arm(cast(Layout, layout), **found)  # type: ignore[arg-type]
+    return Arm(layout, **found)  # type: ignore[arg-type]
 
 
 def arms_of(named: str) -> dict[str, tuple[str, ...]]:

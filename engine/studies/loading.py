@@ -78,7 +78,7 @@ def _row(lab: Lab, tokens: Sequence[int], kind: Kind, compute_ms: float, folder:
         from_file = lambda: _place(lab, Block(_read(path), tuple(tokens), 0, kind))  # noqa: E731
         page_ms = _median(from_file, before=lab.clear)
         cold = _can_drop(path)
-        disk_ms = _median(from_file, before=lambda: (lab.clear(), _drop(path))) if cold else None
+        disk_ms = _median(from_file, before=lambda: _chilled(lab, path)) if cold else None
     spare = max(compute_ms - place_ms, 1e-3)
     return Loading(
         tokens=len(tokens),
@@ -109,6 +109,11 @@ def _drop(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _chilled(lab: Lab, path: Path) -> None:
+    lab.clear()
+    _drop(path)
 
 
 def _median(work: Callable[[], object], *, before: Callable[[], object]) -> float:

@@ -19,7 +19,7 @@ SET_TITLES = {
     "edit": "After an edit of two lines in the second of those chunks",
     "keystroke": "A half-typed line before a suffix (fill in the middle)",
 }
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "arm",
     "KL to full",
     "NLL",
@@ -133,7 +133,7 @@ def verdict(document: Document) -> str:
     return f"{told} It passes" + (", and the engine uses it from now on." if document["gate"] else ".")
 
 
-LOADING_COLUMNS = (
+LOADING_COLUMNS: tuple[str, ...] = (
     "tokens",
     "rows",
     "MB",

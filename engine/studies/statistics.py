@@ -26,7 +26,8 @@ class Reference:
     def divergence(self, logits: NDArray[np.float32]) -> Floats:
         """KL(full || other) of each row in nats; `logits` float32 [positions, vocabulary]."""
         cross = np.einsum("ij,ij->i", self._chances, logits, dtype=np.float64)
-        return np.maximum(self._entropy - cross + log_totals(logits), 0.0)
+        apart: Floats = np.maximum(self._entropy - cross + log_totals(logits), 0.0)
+        return apart
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,15 @@ def log_totals(logits: NDArray[np.float32]) -> Floats:
     """log(sum(exp(row))) of each row."""
     top = logits.max(axis=1)
     total = np.exp(logits - top[:, None]).sum(axis=1, dtype=np.float64)
-    return top.astype(np.float64) + np.log(total)
+    found: Floats = top.astype(np.float64) + np.log(total)
+    return found
 
 
 def surprise(logits: NDArray[np.float32], tokens: Sequence[int]) -> Floats:
     """Negative log-probability in nats of `tokens[i]` by row i."""
     rows = np.arange(len(tokens))
-    return log_totals(logits) - logits[rows, np.asarray(tokens)].astype(np.float64)
+    found: Floats = log_totals(logits) - logits[rows, np.asarray(tokens)].astype(np.float64)
+    return found
 
 
 def bootstrap(values: Sequence[float], *, seed: int, weights: Sequence[float] | None = None) -> Interval:
@@ -87,6 +90,6 @@ def similarity(left: str, right: str) -> float:
 
 
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    shifted = logits - logits.max(axis=1, keepdims=True)
+    shifted: NDArray[np.float32] = logits - logits.max(axis=1, keepdims=True)
     shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True, dtype=np.float64)).astype(np.float32)
     return shifted

@@ -141,7 +141,10 @@ def _judged(
 ) -> Choice:
     pairs = [(files, _named(judged["separate"], "full")), (chunks, _named(judged["same"], "full"))]
     counts = [row.lines.count for row, _ in pairs]
-    mean = lambda values: sum(v * n for v, n in zip(values, counts, strict=True)) / sum(counts)  # noqa: E731
+
+    def mean(values: Sequence[float]) -> float:
+        return sum(value * count for value, count in zip(values, counts, strict=True)) / sum(counts)
+
     evidence = Evidence(
         targets=sum(counts),
         kl_files=files.kl.mean,
@@ -152,9 +155,11 @@ def _judged(
         date=date,
         command=command,
     )
-    kept = min(row.gain_kept.mean for row in (files, chunks) if row.gain_kept)
+    kept = min(row.gain_kept.mean if row.gain_kept else float("-inf") for row in (files, chunks))
     why = evidence.shortfall()
-    if not why and kept < LEAST_GAIN_KEPT:
+    if not why and kept == float("-inf"):
+        why = "the gain of documents was not measured (the arm `none`)"
+    elif not why and kept < LEAST_GAIN_KEPT:
         why = f"{kept:.1%} of the documents' gain is kept, {LEAST_GAIN_KEPT:.0%} asked for"
     return Choice(files.arm, chunks.arm, repair, evidence, kept, why)
 

@@ -94,7 +94,7 @@ def test_imports_of_the_own_package_are_found_relative_and_absolute() -> None:
         "shop/__init__.py": "from .part import thing\n",
         "shop/part.py": "import shop.deep.leaf\nimport os\n",
         "shop/deep/__init__.py": "from .. import part\n",
-        "shop/deep/leaf.py": "from ..part import thing, other\nfrom . import missing\nfrom shop import part\n",
+        "shop/deep/leaf.py": "from ..part import thing, other\nfrom . import no\nfrom shop import part\n",
     }
     files = {name: corpus.SourceFile(PurePosixPath(name), text) for name, text in texts.items()}
     package = corpus.Package("shop", "1", tuple(files.values()))

@@ -1,4 +1,4 @@
-"""The study over the small real model: the machinery is exact where it must be, and the command does the whole."""
+"""The study over the small real model: exact where it must be, and the command from end to end."""
 
 from __future__ import annotations
 
