@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +136,7 @@ def _described(found: Found) -> list[str]:
         f"  {status['idle_pieces']} pieces of idle work ({status['idle_preempted']} made way), "
         f"{sum(max(left, 0) for left in status['preparing'].values())} left",
     ]
-    lines += [_client(each) for each in service["clients"]]
+    lines += [_client(each) for each in service["clients"] if each["pid"] != os.getpid()]
     lines += _accuracy(status["first_token_ms"])
     lines += [f"  {name}: {_short(value)}" for name, value in status["engine"].items()]
     return lines

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -254,11 +255,9 @@ class State:
 
 
 def _opened(path: str) -> Any:
-    from sqlite_utils import Database
-
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False)
     try:
-        db = Database(connection, execute_plugins=False)
+        db = _database()(connection, execute_plugins=False)
         if db.journal_mode != "wal":
             _try_wal(connection)
         connection.execute("pragma synchronous = normal")  # safe in WAL; an fsync a commit is not needed
@@ -268,6 +267,20 @@ def _opened(path: str) -> Any:
         raise
     weakref.finalize(db, connection.close)  # for whoever forgets: Python 3.13 warns of open connections
     return db
+
+
+def _database() -> Any:
+    """sqlite_utils.Database; the library would import numpy, which no command needs to start."""
+    alone = "numpy" not in sys.modules and threading.active_count() == 1
+    if alone:
+        # Makes its optional `import numpy` fail; another thread's would fail as well, so there must be none.
+        sys.modules["numpy"] = None  # type: ignore[assignment]
+    try:
+        from sqlite_utils import Database
+    finally:
+        if alone:
+            del sys.modules["numpy"]
+    return Database
 
 
 def _try_wal(connection: sqlite3.Connection) -> None:

@@ -99,14 +99,17 @@ def build() -> str:
 def runtime_folder() -> Path:
     """The folder of the sockets, made and private. Raises EngineUnavailable.
 
-    `$XDG_RUNTIME_DIR/steerway`, else a folder of the state folder, or of the temporary one where that path is
-    too long for a socket.
+    `$XDG_RUNTIME_DIR/steerway`, else a folder of the state folder, or of /tmp where that path is too long
+    for a socket.
     """
     folder = _wanted_folder()
     longest = folder / f"{'f' * 2 * _NAME_BYTES}.sock"
     if len(os.fsencode(longest)) > MAX_PATH_BYTES:
         digest = hashlib.blake2b(os.fsencode(folder), digest_size=4).hexdigest()
-        folder = Path(tempfile.gettempdir()) / f"steerway-{os.geteuid()}-{digest}"
+        # Not TMPDIR: two terminals may have two of them.
+        shared = Path("/tmp")
+        place = shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
+        folder = place / f"steerway-{os.geteuid()}-{digest}"
     try:
         return private(folder)
     except OSError as error:

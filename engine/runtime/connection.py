@@ -196,7 +196,10 @@ class Connection:
 
     def _later(self, number: int, report: Coroutine[Any, Any, dict[str, Any]]) -> None:
         async def answer() -> None:
-            self.send(messages.Reported(number, await report))
+            try:
+                self.send(messages.Reported(number, await report))
+            except Exception as error:
+                self.send(_failed(number, error))
 
         task = self._loop.create_task(answer())
         self._tasks.add(task)

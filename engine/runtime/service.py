@@ -57,12 +57,9 @@ class Service:
 
     async def run(self, listening: socket.socket, path: Path) -> None:
         """Serve until stopped or idle; the socket at `path` is gone afterwards."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
         server = await asyncio.start_unix_server(self._serve, sock=listening, limit=2**20, backlog=_BACKLOG)
         own = path.lstat().st_ino
-        watch = loop.create_task(self._watch(path, own))
+        watch = asyncio.ensure_future(self._watch(path, own))
         await self._ended.wait()
         watch.cancel()
         if _inode(path) == own:
@@ -198,6 +195,8 @@ async def _serve(spec: Spec, name: str, listening: socket.socket, path: Path) ->
         model=spec.model,
         idle_s=spec.settings.engine_idle_minutes * 60,
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, service.stop)
     await service.run(listening, path)
 
 

@@ -128,6 +128,8 @@ class EngineThread:
             self._reported = asked.result(_STATUS_WAIT_S)
         except (TimeoutError, EngineStopped):
             pass
+        except Exception as error:
+            self._reported = {"problem": f"{type(error).__name__}: {error}"}
         return self._reported
 
     def plan(self, request: Request) -> Future[Plan]:
