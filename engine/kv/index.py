@@ -22,8 +22,8 @@ from engine.kv.files import Folder
 
 NAME = "index.sqlite"
 BUSY_SECONDS = 2.0
-# A reservation older than this belongs to a writer that died.
-PENDING_SECONDS = 60.0
+# A reservation older than this belongs to a writer that died; one that is only slow makes it again.
+PENDING_SECONDS = 10.0
 _VERSION = 1
 _SCHEMA = """
 CREATE TABLE units(

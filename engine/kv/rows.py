@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -59,18 +60,24 @@ class Shape:
             yield k_width
             yield v_width
 
-    @property
+    @cached_property
     def values(self) -> int:
         """Values of one token, all layers."""
         return sum(self.widths())
 
+    @cached_property
+    def _blocks(self) -> bool:
+        return all(width % BLOCK_VALUES == 0 for width in self.widths())
+
     def holds(self, kind: RowKind) -> bool:
         """Whether rows of this shape can be of `kind`."""
-        return kind == "f16" or all(width % BLOCK_VALUES == 0 for width in self.widths())
+        return kind == "f16" or self._blocks
 
     def row_bytes(self, kind: RowKind) -> int:
         """Bytes of one token's rows, all layers. Raises ValueError when they cannot be of `kind`."""
-        return sum(width_bytes(width, kind) for width in self.widths())
+        if not self.holds(kind):
+            raise ValueError(f"q8_0 holds rows of a multiple of {BLOCK_VALUES} values, not these")
+        return width_bytes(self.values, kind)
 
 
 @dataclass(frozen=True, eq=False)
