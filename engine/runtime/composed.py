@@ -25,11 +25,16 @@ from engine.runtime.arrangement import Arrangement
 from engine.runtime.cells import Cells, Placed, Span
 from engine.runtime.context import Context, Logits
 from engine.runtime.encode import Encoder
+from engine.runtime.kv import CHUNK_TOKENS
+from engine.runtime.shadow import divergence
 
 # A changed chunk is computed in place up to this many tokens; more is encoded as a unit.
 _IN_PLACE_TOKENS = 64
+# The line that names a file is worth computing whatever the patience.
+_TITLE_TOKENS = 16
 _SHELVES = 4
 _LEAST_KEPT_TOKENS = 8
+_WORK = 1
 
 MakeShelf = Callable[[Sequence[int]], Shelf]
 
@@ -127,6 +132,21 @@ class ComposedTokens:
         """Logits behind the last token, float32 [vocabulary]; a view."""
         return self._context.logits()
 
+    def against_full(self, prompt: Prompt) -> float | None:
+        """KL in nats of full attention's next token to that of the last `run`, which must be of `prompt`.
+
+        Computes all of the prompt; None when that does not fit beside it. Raises Aborted.
+        """
+        tokens = prompt.tokens
+        if self._known is None or self._known[0] != tokens or self._context.free_tokens < len(tokens):
+            return None
+        try:
+            for start in range(0, len(tokens), CHUNK_TOKENS):
+                self._context.decode(tokens[start : start + CHUNK_TOKENS], start, sequence=_WORK)
+            return divergence(self._context.logits(), self._known[1])
+        finally:
+            self._context.remove(0, sequence=_WORK)
+
     def encoded(self, prompt: Prompt) -> tuple[int, int]:
         """Of the prompt's units, how many have rows, and how many there are."""
         shelf = self._shelf(prompt.segments[0].tokens)[0]
@@ -179,7 +199,9 @@ class ComposedTokens:
 
     def _plan(self, prompt: Prompt, shelf: Shelf, patience: _Patience) -> Arrangement:
         def afford(segment: Segment, tokens: int) -> bool:
-            return patience.allows(tokens, small=_IN_PLACE_TOKENS if segment.document is not None else 0)
+            return patience.allows(
+                tokens, small=_IN_PLACE_TOKENS if segment.document is not None else _TITLE_TOKENS
+            )
 
         found, left_out = arrangement.pieces(prompt, shelf.find, afford)
         plain = arrangement.arrange(prompt, found, left_out, repair=self._repair, linked=False)
