@@ -19,6 +19,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,9 @@ _REMEMBERED_LINES = 100_000
 _REMEMBERED_CHARACTERS = 400
 _REMEMBERED_PARTS = 1024
 _HEAD_CHARACTERS = 8
+_LONG_CHARACTERS = 16_384
+_REMEMBERED_TEXTS = 4
+_BLOCK_CHARACTERS = 1024
 _TAB_COLUMNS = 4
 _DEEPEST = 8
 
@@ -105,17 +109,14 @@ def _pieces(line: str) -> Iterator[str]:
 
 def _parts(text: str, most: int, least: int) -> list[str]:
     """`text` cut at line starts, strongest first, until no part of several lines is over `most` tokens."""
-    lines = text.split("\n")
-    if not lines[-1]:
-        del lines[-1]
-    facts = np.fromiter(map(_LINES.__getitem__, lines), np.int64, len(lines))
-    ends = np.cumsum(facts & _TOKENS_MASK)
-    if ends[-1] <= most:
+    lines = _READ.lines(text)
+    sums = np.zeros(len(lines.facts) + 1, np.int64)
+    np.cumsum(lines.facts & _TOKENS_MASK, out=sums[1:])
+    if sums[-1] <= most:
         return [text]
-    sums = [0, *ends.tolist()]
-    cuts = _cuts(sums, _ranks(facts), most, least)
-    starts = np.zeros(len(lines) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, lines), np.int64, len(lines)) + 1, out=starts[1:])
+    cuts = _cuts(sums.tolist(), _ranks(lines.facts), most, least)
+    starts = np.zeros(len(lines.facts) + 1, np.int64)
+    np.cumsum(lines.lengths, out=starts[1:])
     edges = [0, *starts[cuts].tolist(), len(text)]
     return [text[a:b] for a, b in pairwise(edges)]
 
@@ -195,3 +196,67 @@ class _Remembered(dict[str, int]):
 
 
 _LINES = _Remembered()
+
+
+class _Lines(NamedTuple):
+    """A text's lines: what each says of itself, and its characters with the line's end."""
+
+    facts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+
+class _Read:
+    """Texts as lines. Of the last long ones, only what differs is read again."""
+
+    def __init__(self) -> None:
+        self._last: tuple[tuple[str, _Lines], ...] = ()
+
+    def lines(self, text: str) -> _Lines:
+        """The lines of `text`; what follows the last line break is one if it is not empty."""
+        if len(text) < _LONG_CHARACTERS:
+            return _read(text)
+        known = max(self._last, key=lambda known: _common(known[0], text), default=None)
+        lines = _read(text) if known is None else _reread(text, *known)
+        others = [pair for pair in self._last if pair is not known]
+        self._last = ((text, lines), *others[: _REMEMBERED_TEXTS - 1])
+        return lines
+
+
+def _read(text: str) -> _Lines:
+    lines = text.split("\n")
+    if not lines[-1]:
+        del lines[-1]
+    facts = np.fromiter(map(_LINES.__getitem__, lines), np.int64, len(lines))
+    return _Lines(facts, np.fromiter(map(len, lines), np.int64, len(lines)) + 1)
+
+
+def _reread(text: str, old: str, known: _Lines) -> _Lines:
+    """The lines of `text`, those that it has in common with `old` taken over."""
+    start = text.rfind("\n", 0, _common(old, text)) + 1
+    above = text.count("\n", 0, start)
+    most = min(len(text), len(old)) - start
+    tail = text.find("\n", len(text) - _common(old, text, back=True, most=most)) + 1 or len(text)
+    kept = len(text) - tail
+    below = len(known.facts) - old.count("\n", 0, len(old) - kept) if kept else 0
+    middle = _read(text[start:tail])
+    parts = zip(known, middle, strict=True)
+    return _Lines(*(np.concatenate((a[:above], b, a[len(a) - below :])) for a, b in parts))
+
+
+def _common(left: str, right: str, *, back: bool = False, most: int | None = None) -> int:
+    """How many characters, at most `most`, both texts begin with, or end with; less than a block fewer."""
+    limit = min(len(left), len(right)) if most is None else most
+    size = 0
+    while size + _BLOCK_CHARACTERS <= limit:
+        end = size + _BLOCK_CHARACTERS
+        if back:
+            same = left[len(left) - end : len(left) - size] == right[len(right) - end : len(right) - size]
+        else:
+            same = left[size:end] == right[size:end]
+        if not same:
+            break
+        size = end
+    return size
+
+
+_READ = _Read()

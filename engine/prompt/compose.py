@@ -10,24 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, zip_longest
 
 from engine.decode.heal import Vocabulary
-from engine.kv import select
-from engine.kv.select import Candidate
 from engine.prompt import budget
-from engine.prompt.edited import Edited, Far, read
+from engine.prompt.choice import Chosen, Urgent, choose, near_steps, placed_tokens, with_relevant
+from engine.prompt.edited import read
 from engine.prompt.parts import Parts
-from engine.prompt.prompt import Composition, Part, Prompt, Segment, SegmentKind, Slice, Unit
-from engine.prompt.units import Units, of_document, titled
+from engine.prompt.prompt import Composition, Part, Prompt, Segment, SegmentKind, Slice
+from engine.prompt.units import Chunk, Units, of_document, titled
 from engine.request import DocumentUse, Origin, Plan
 
-# `Prompt.units` ends after about so many tokens: ten minutes of idle time on two cores.
-IDLE_TOKENS = 1 << 16
 OVER_BUDGET = "over the token budget"
-_NEAR_STEP_TOKENS = 64
 _LONGEST_TOKEN_CHARACTERS = 16
-_QUERY_LINES = 24, 8
 
 
 def compose(parts: Parts, composition: Composition, vocabulary: Vocabulary | None) -> Prompt:
@@ -53,35 +47,27 @@ class _Computed:
         return sum(len(segment.tokens) for segment in (self.near, self.line, self.rest))
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """Indices of the chunks that take part: of each document, and before and behind the cursor."""
-
-    documents: Sequence[tuple[int, ...]]
-    before: tuple[int, ...] = ()
-    after: tuple[int, ...] = ()
-
-
 class _Composer:
     def __init__(self, parts: Parts, composition: Composition) -> None:
         self._parts = parts
         self._composition = composition
         self._request = parts.request
         self._limit = min(parts.limit, composition.attention_tokens or parts.limit)
-        self._shows_suffix = parts.layout.hole in ("fim", "anchor")
-        self._file = read(parts, composition)
+        self._edited = self._file = read(parts, composition)
+        if parts.layout.hole not in ("fim", "anchor"):
+            self._file = replace(self._edited, rest=parts.layout.suffix, after=(), cut_after=0)
         self._documents = self._read_documents()
 
     def prompt(self, vocabulary: Vocabulary | None) -> Prompt:
         header, fim = self._header(), [replace(marker, part="marker") for marker in self._parts.fim()]
         fixed = len(header.tokens) + len(fim) + self._file.units.title_tokens
         computed = self._computed(self._parts.limit - fixed)
-        chosen = self._choose(fixed, computed)
+        chosen = self._chosen(self._limit - fixed, computed)
         computed, heal = self._healed(computed, vocabulary)
         segments = self._order(header, fim, computed, chosen)
         uses = tuple(self._use(index, chosen.documents[index]) for index in range(len(self._documents)))
         plan = self._plan(segments, uses, chosen, computed)
-        units = _urgent(self._documents, self._file, chosen)
+        units = Urgent(self._documents, self._edited, chosen)
         return Prompt(segments, uses, plan, self._parts.layout.name, heal, self._parts.stops, units)
 
     def _header(self) -> Segment:
@@ -102,17 +88,14 @@ class _Composer:
             found.append(units)
         return found
 
-    # --- what is computed in place
-
     def _computed(self, room: int) -> _Computed:
         file = self._file
         anchored = self._parts.layout.hole == "anchor"
         shown = (file.above, file.line) if anchored else (file.above + file.line, "")
-        rest = file.rest if self._shows_suffix else self._parts.layout.suffix
         computed = _Computed(
             self._segment("prefix", shown[0]),
             self._segment("prefix", shown[1]),
-            self._segment("suffix", rest),
+            self._segment("suffix", file.rest),
         )
         return computed if computed.tokens <= room else self._squeezed(room, anchored=anchored)
 
@@ -125,9 +108,9 @@ class _Composer:
             raise self._parts.too_long()
         tokens = tokens[-room:]
         near = self._tokens("prefix", tokens)
-        rest = self._tokens("suffix", encode(file.rest)[: room - len(tokens)] if self._shows_suffix else [])
+        rest = self._tokens("suffix", encode(file.rest)[: room - len(tokens)])
         empty = self._tokens("prefix", [])
-        lost = file.above.count("\n") + (file.rest.count("\n") - rest.text.count("\n")) * self._shows_suffix
+        lost = file.above.count("\n") + file.rest.count("\n") - rest.text.count("\n")
         halves = (empty, near) if anchored else (near, empty)
         return _Computed(*halves, rest, alone=True, lost_lines=lost)
 
@@ -145,65 +128,17 @@ class _Composer:
         kept = self._tokens("prefix", last.tokens[: len(last.tokens) - count])
         return replace(computed, line=kept) if last is computed.line else replace(computed, near=kept), heal
 
-    # --- what takes part
-
-    def _choose(self, fixed: int, computed: _Computed) -> _Chosen:
-        nothing = _Chosen([()] * len(self._documents))
+    def _chosen(self, room: int, computed: _Computed) -> Chosen:
         if computed.alone:
-            return nothing
-        near = -(-computed.tokens // _NEAR_STEP_TOKENS) * _NEAR_STEP_TOKENS
-        room = max(0, self._limit - fixed - near)
-        before = [far.count for far in self._file.before]
-        after = [far.count for far in self._file.after] if self._shows_suffix else []
-        wanted = sum(units.tokens for units in self._documents)
-        most = wanted if self._request.document_tokens is None else self._request.document_tokens
-        allowed = min(wanted, most)
-        share = max(room - allowed, int(room * budget.FILE_SHARE))
-        if self._request.file_tokens is not None:
-            share = min(share, max(0, self._request.file_tokens - near))
-        taken = select.around(before, after, share)
-        file = sum(before[: taken[0]]) + sum(after[: taken[1]])
-        if file + allowed > room:  # in steps, so that a file that grows moves no cut of a document
-            file = min(room, -(-file // budget.STEP_TOKENS) * budget.STEP_TOKENS)
-        documents = self._choose_documents(min(most, room - file))
-        chosen = _Chosen(documents, tuple(range(taken[0])), tuple(range(taken[1])))
-        placed = sum(map(self._placed_tokens, self._documents, documents))
-        return self._with_relevant(chosen, room - file - placed)
-
-    def _choose_documents(self, room: int) -> list[tuple[int, ...]]:
-        if sum(units.tokens for units in self._documents) <= room:
-            return [tuple(range(len(units.chunks))) for units in self._documents]
-        titles = [units.title_tokens for units in self._documents]
-        offered = [units.candidates for units in self._documents]
-        return select.documents(offered, room, self._file.around_line(*_QUERY_LINES), titles=titles)
-
-    def _with_relevant(self, chosen: _Chosen, room: int) -> _Chosen:
-        """Add far chunks of the file that speak of what is around the cursor, if the budget is left."""
+            return Chosen([()] * len(self._documents))
+        chosen = choose(self._request, self._documents, self._file, room=room, near=computed.tokens)
         if self._composition.attention_tokens is None or self._request.file_tokens is None:
             return chosen
-        before = [(far, index, 0) for index, far in enumerate(self._file.before[len(chosen.before) :])]
-        after = [(far, index, 1) for index, far in enumerate(self._file.after[len(chosen.after) :])]
-        far = before + (after if self._shows_suffix else [])
-        if not far or room < budget.STEP_TOKENS:
-            return chosen
-        query = self._file.around_line(*_QUERY_LINES)
-        offered = [Candidate(part.count, part.text) for part, _, _ in far]
-        found = select.relevant(offered, room // budget.STEP_TOKENS * budget.STEP_TOKENS, query, alike=True)
-        extra: tuple[list[int], list[int]] = ([], [])
-        for at in found:
-            _, index, side = far[at]
-            extra[side].append(index + len((chosen.before, chosen.after)[side]))
-        return replace(chosen, before=(*chosen.before, *extra[0]), after=(*chosen.after, *extra[1]))
-
-    @staticmethod
-    def _placed_tokens(units: Units, chosen: tuple[int, ...]) -> int:
-        text = sum(units.chunks[index].tokens for index in chosen)
-        return text + (units.title_tokens if chosen else 0)
-
-    # --- in order
+        room -= chosen.tokens(self._documents, self._file) + near_steps(computed.tokens)
+        return with_relevant(chosen, self._file, room)
 
     def _order(
-        self, header: Segment, fim: list[Segment], computed: _Computed, chosen: _Chosen
+        self, header: Segment, fim: list[Segment], computed: _Computed, chosen: Chosen
     ) -> tuple[Segment, ...]:
         file = self._file
         before = [file.before[index] for index in reversed(chosen.before)]
@@ -217,14 +152,14 @@ class _Composer:
             parts += [fim[1], computed.rest, *(_far("suffix", far) for far in after), fim[2], computed.line]
         return _ending_computed([part for part in parts if part.tokens or part is header], self._parts)
 
-    def _placed(self, chosen: _Chosen, *, inside: bool) -> Iterable[Segment]:
+    def _placed(self, chosen: Chosen, *, inside: bool) -> Iterable[Segment]:
         for index, units in enumerate(self._documents):
             if units.inside == inside:
                 yield from self._document(index, units, chosen.documents[index])
 
     def _document(self, index: int, units: Units, chosen: tuple[int, ...]) -> Iterable[Segment]:
         for order, at in enumerate(chosen):
-            text, unit = units.chunks[at]
+            unit, text = units.chunks[at].unit, units.chunks[at].text
             if order == 0 and unit.title != units.title_tokens:
                 named = titled(unit)
                 yield _placed("document", Slice(named, 0, named.title), units.title, "document", index)
@@ -232,16 +167,14 @@ class _Composer:
             shown = units.title + text if first < unit.title else text
             yield _placed("document", Slice(unit, first, len(unit.tokens) - first), shown, "document", index)
 
-    def _name(self, first: Sequence[Far]) -> Segment:
+    def _name(self, first: Sequence[Chunk]) -> Segment:
         """The edited file's name, from the chain of what comes first of it, which needs that unit anyway."""
         unit = titled(first[0].unit if first else self._file.units.chunks[0].unit)
         return _placed("header", Slice(unit, 0, unit.title), self._file.units.title, "file")
 
-    # --- what it came to
-
     def _use(self, index: int, chosen: tuple[int, ...]) -> DocumentUse:
         document, units = self._request.documents[index], self._documents[index]
-        tokens = self._placed_tokens(units, chosen)
+        tokens = placed_tokens(units, chosen)
         cut = units.tokens - tokens
         lines = bool(units.title) + sum(units.chunks[at].text.count("\n") for at in chosen)
         origin: Origin = "computed" if tokens else "skipped"
@@ -259,13 +192,12 @@ class _Composer:
         self,
         segments: tuple[Segment, ...],
         uses: tuple[DocumentUse, ...],
-        chosen: _Chosen,
+        chosen: Chosen,
         computed: _Computed,
     ) -> Plan:
         file = self._file
-        left = _lines(file.before, chosen.before) + file.cut_before + computed.lost_lines
-        if self._shows_suffix:
-            left += _lines(file.after, chosen.after) + file.cut_after
+        left = _lines(file.before, chosen.before) + _lines(file.after, chosen.after)
+        left += file.cut_before + file.cut_after + computed.lost_lines
         return Plan(
             documents=uses,
             file_tokens=sum(len(part.tokens) for part in segments if part.kind in ("prefix", "suffix")),
@@ -277,7 +209,7 @@ class _Composer:
         )
 
 
-def _far(kind: SegmentKind, far: Far) -> Segment:
+def _far(kind: SegmentKind, far: Chunk) -> Segment:
     return _placed(kind, far.slice, far.text, "file")
 
 
@@ -297,28 +229,7 @@ def _ending_computed(segments: list[Segment], parts: Parts) -> tuple[Segment, ..
     return (*segments[:-1], *((kept,) if kept.tokens else ()), end)
 
 
-def _urgent(documents: Sequence[Units], file: Edited, chosen: _Chosen) -> tuple[Unit, ...]:
-    """Every unit once: what takes part, the most relevant document first, then the file; then the rest."""
-    nearby = [far for pair in zip_longest(file.before, file.after) for far in pair if far is not None]
-    placed = {id(file.before[at]) for at in chosen.before} | {id(file.after[at]) for at in chosen.after}
-    groups: list[Iterable[Unit]] = []
-    for units, indices in reversed(list(zip(documents, chosen.documents, strict=True))):
-        groups.append([units.chunks[at].unit for at in indices])
-    groups.append(far.unit for far in nearby if id(far) in placed)
-    groups += [[chunk.unit for chunk in units.chunks] for units in reversed(documents)]
-    groups += [(far.unit for far in nearby), (chunk.unit for chunk in file.units.chunks)]
-    found: dict[int, Unit] = {}  # by identity: hashing units takes their tokens' digests
-    tokens = 0
-    for unit in chain.from_iterable(groups):
-        if tokens > IDLE_TOKENS:
-            break
-        if id(unit) not in found:
-            found[id(unit)] = unit
-            tokens += len(unit.tokens)
-    return tuple(found.values())
-
-
-def _lines(fars: Sequence[Far], kept: Sequence[int]) -> int:
+def _lines(fars: Sequence[Chunk], kept: Sequence[int]) -> int:
     """Lines of those that are not kept."""
     chosen = set(kept)
     return sum(far.text.count("\n") for index, far in enumerate(fars) if index not in chosen)

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from engine.prompt.near import boundary_after, boundary_before, near
 from engine.prompt.parts import Parts
-from engine.prompt.prompt import Composition, Slice, Unit
+from engine.prompt.prompt import Composition
 from engine.prompt.units import Chunk, Units, of_file
 
 # Of a larger file this many characters on either side of the cursor take part, cut in steps of a quarter.
 WINDOW_CHARACTERS = 1 << 17
-
-
-class Far(NamedTuple):
-    """What of one chunk lies outside the near lines: `count` of its unit's tokens from `first`, as text."""
-
-    unit: Unit
-    first: int
-    count: int
-    text: str
-
-    @property
-    def slice(self) -> Slice:
-        """The tokens, as part of the unit."""
-        return Slice(self.unit, self.first, self.count)
 
 
 @dataclass(frozen=True)
@@ -38,8 +25,8 @@ class Edited:
     """
 
     units: Units
-    before: tuple[Far, ...]
-    after: tuple[Far, ...]
+    before: tuple[Chunk, ...]
+    after: tuple[Chunk, ...]
     above: str
     line: str
     rest: str
@@ -67,8 +54,9 @@ def read(parts: Parts, composition: Composition) -> Edited:
     path = parts.request.path or "file"
     units = of_file(parts, path, text, chain_tokens=composition.chain_tokens)
     place = near(text, cursor, composition.near_tokens, parts.encode)
-    before, begin = _before(parts, units.chunks, place.begin)
-    after, end = _after(parts, units.chunks, place.end)
+    ends = list(accumulate(len(chunk.text) for chunk in units.chunks))
+    before, begin = _before(parts, units.chunks, ends, place.begin)
+    after, end = _after(parts, units.chunks, ends, place.end)
     line = max(begin, place.line)
     return Edited(
         units,
@@ -82,41 +70,39 @@ def read(parts: Parts, composition: Composition) -> Edited:
     )
 
 
-def _before(parts: Parts, chunks: Sequence[Chunk], offset: int) -> tuple[tuple[Far, ...], int]:
+def _before(
+    parts: Parts, chunks: Sequence[Chunk], ends: Sequence[int], offset: int
+) -> tuple[tuple[Chunk, ...], int]:
     """What ends at or before character `offset`, nearest first, and where it ends."""
-    found: list[Far] = []
-    start = 0
-    for chunk in chunks:
-        end = start + len(chunk.text)
-        if end > offset:
-            tokens = chunk.unit.tokens[chunk.unit.title :]
-            count, size = boundary_before(chunk.text, tokens, offset - start, parts.tokenizer.piece)
-            if count:
-                found.append(Far(chunk.unit, chunk.unit.title, count, chunk.text[:size]))
-            return tuple(reversed(found)), start + size
-        if chunk.tokens:
-            found.append(Far(chunk.unit, chunk.unit.title, chunk.tokens, chunk.text))
-        start = end
-    return tuple(reversed(found)), start
+    at = bisect_right(ends, offset)
+    whole, start = chunks[:at], ends[at - 1] if at else 0
+    if at == len(chunks):
+        return tuple(reversed(whole)), start
+    count, size = boundary_before(*_spelling(chunks[at]), offset - start, parts.tokenizer.piece)
+    part = (replace(chunks[at], count=count, text=chunks[at].text[:size]),) if count else ()
+    return part + tuple(reversed(whole)), start + size
 
 
-def _after(parts: Parts, chunks: Sequence[Chunk], offset: int) -> tuple[tuple[Far, ...], int]:
+def _after(
+    parts: Parts, chunks: Sequence[Chunk], ends: Sequence[int], offset: int
+) -> tuple[tuple[Chunk, ...], int]:
     """What begins at or after character `offset`, nearest first, and where it begins."""
-    found: list[Far] = []
-    begin = start = 0
-    for chunk in chunks:
-        end = start + len(chunk.text)
-        if start >= offset and chunk.tokens:
-            found.append(Far(chunk.unit, chunk.unit.title, chunk.tokens, chunk.text))
-        elif start < offset < end:
-            title = chunk.unit.title
-            tokens = chunk.unit.tokens[title:]
-            count, size = boundary_after(chunk.text, tokens, offset - start, parts.tokenizer.piece)
-            begin = start + size
-            if count < len(tokens):
-                found.append(Far(chunk.unit, title + count, len(tokens) - count, chunk.text[size:]))
-        start = end
-    return tuple(found), max(begin, offset)
+    at = bisect_left(ends, offset)
+    if at == len(chunks) or ends[at] == offset:
+        return tuple(chunks[at + 1 :]), offset
+    start = ends[at - 1] if at else 0
+    if start == offset:
+        return tuple(chunks[at:]), offset
+    whole, chunk = tuple(chunks[at + 1 :]), chunks[at]
+    count, size = boundary_after(*_spelling(chunk), offset - start, parts.tokenizer.piece)
+    if count == chunk.count:
+        return whole, start + size
+    part = replace(chunk, first=chunk.first + count, count=chunk.count - count, text=chunk.text[size:])
+    return (part, *whole), start + size
+
+
+def _spelling(chunk: Chunk) -> tuple[str, tuple[int, ...]]:
+    return chunk.text, chunk.unit.tokens[chunk.first :]
 
 
 def _window(prefix: str, suffix: str) -> tuple[str, int, int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -146,7 +146,7 @@ class Prompt:
     layout: str
     heal: bytes = b""
     stops: frozenset[int] = frozenset()
-    units: tuple[Unit, ...] = ()
+    units: Sequence[Unit] = ()
 
     @property
     def tokens(self) -> tuple[int, ...]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from engine.documents import Document
@@ -18,7 +18,7 @@ from engine.kv import chunks
 from engine.kv.select import Candidate
 from engine.prompt.layouts import Family
 from engine.prompt.parts import Parts
-from engine.prompt.prompt import Unit
+from engine.prompt.prompt import Slice, Unit
 from engine.prompt.render import Rendered, render
 from engine.prompt.tokenizer import Tokenizer
 
@@ -27,16 +27,22 @@ REMEMBERED_DOCUMENTS = 512
 _Made = TypeVar("_Made")
 
 
-class Chunk(NamedTuple):
-    """A chunk's text, and the unit that holds its tokens (behind those of the title, where it has one)."""
+@dataclass(frozen=True)
+class Chunk:
+    """The text of a chunk, or of a part of one, and its tokens: `count` of the unit's from `first`.
 
-    text: str
+    The tokens of the title, where the unit has one, are not among them.
+    """
+
     unit: Unit
+    first: int
+    count: int
+    text: str
 
     @property
-    def tokens(self) -> int:
-        """How many tokens the text has."""
-        return len(self.unit.tokens) - self.unit.title
+    def slice(self) -> Slice:
+        """The tokens, as part of the unit."""
+        return Slice(self.unit, self.first, self.count)
 
 
 @dataclass(frozen=True)
@@ -55,12 +61,12 @@ class Units:
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
         """The chunks as there is to choose from."""
-        return tuple(Candidate(chunk.tokens, chunk.text) for chunk in self.chunks)
+        return tuple(Candidate(chunk.count, chunk.text) for chunk in self.chunks)
 
     @cached_property
     def tokens(self) -> int:
         """Tokens of all of it, its title once."""
-        return self.title_tokens + sum(chunk.tokens for chunk in self.chunks)
+        return self.title_tokens + sum(chunk.count for chunk in self.chunks)
 
 
 def of_document(parts: Parts, document: Document, *, chain_tokens: int, behind: Unit | None = None) -> Units:
@@ -115,9 +121,9 @@ def _chain(
         lead = () if index else title
         unit = Unit(name, (*lead, *parts.encode(text)), previous, len(lead))
         if not unit.tokens and found:  # nothing but spellings that cannot be text
-            found[-1] = Chunk(found[-1].text + text, found[-1].unit)
+            found[-1] = replace(found[-1], text=found[-1].text + text)
             continue
-        found.append(Chunk(text, unit))
+        found.append(Chunk(unit, unit.title, len(unit.tokens) - unit.title, text))
         previous = unit
     return tuple(found)
 
