@@ -63,6 +63,7 @@ def engine_checks() -> Iterator[Check]:
             "gpu": lambda: gpu(library()),
             "threads": threads,
             "model": model,
+            "reuse": lambda: reuse(library()),
             "grammars": grammars,
         }
     )
@@ -263,6 +264,25 @@ def model() -> Check:
     except ModelError as error:
         return Check("model", "fail", error.message, error.hint)
     return Check("model", "ok", f"{wanted}, {megabytes(path.stat().st_size)}, checked: {path}")
+
+
+def reuse(library: Library) -> Iterator[Check]:
+    """How documents are reused for the model of the settings, and what the caches on disk hold."""
+    from engine.models import provision
+    from engine.standing import describe, describe_caches, describe_cost, standing
+
+    settings = _settings()
+    if settings.model.partition(":")[0] in ("remote", "fake"):
+        yield Check("reuse", "ok", "up to the server" if settings.model.startswith("remote") else "none")
+        return
+    found = standing(provision.locate(settings.model), settings, library)
+    failed = (found["selftest"] or {}).get("verdict") in ("off", "exact")
+    advice = "reinstall the library with `pip install --force-reinstall ./native`" if failed else ""
+    yield Check("reuse", "warn" if failed else "ok", "; ".join(describe(found)), advice)
+    yield Check("speed", "ok", "; ".join(describe_cost(found["cost"])) or "measured at the first suggestion")
+    disk = found["disk"]
+    advice = f"make {disk['folder']} yours and writable" if disk["problem"] and disk["budget_bytes"] else ""
+    yield Check("kv cache", "warn" if advice else "ok", "; ".join(describe_caches(found)), advice)
 
 
 def grammars() -> Check:

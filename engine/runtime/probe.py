@@ -18,13 +18,15 @@ TIMEOUT_SECONDS = 60
 class Library:
     """The native library: its version, our features in it, its CPU flags, and whether a GPU can be used.
 
-    `problem` is empty when it loads; otherwise the rest is, too.
+    `build` tells it apart from other builds (engine/runtime/build.py). `problem` is empty when it loads;
+    otherwise the rest is, too.
     """
 
     version: str = ""
     features: tuple[str, ...] = ()
     system: str = ""
     gpu: bool = False
+    build: str = ""
     problem: str = ""
 
 
@@ -58,7 +60,17 @@ def _facts() -> dict[str, object]:
         "features": _features(),
         "system": llama_cpp.llama_print_system_info().decode(errors="replace"),
         "gpu": bool(llama_cpp.llama_supports_gpu_offload()),
+        "build": _build(),
     }
+
+
+def _build() -> str:
+    try:
+        from engine.runtime import build
+
+        return build.identity()
+    except Exception:  # a library too strange for ours is still described
+        return ""
 
 
 def _features() -> list[str]:

@@ -76,11 +76,10 @@ def check(model: Model, *, model_key: str, folder: Path, threads: int, kind: Row
     `model_key` names the model's content. What an exception ended is not remembered.
     """
     try:
-        key = cost_file.key_of(model=f"{model_key} {kind} {VERSION}", build=build.identity(), threads=0)
-        path = folder / f"{key}.json"
-        remembered = _read(path)
-        if remembered is not None:
-            return remembered
+        path = _path(folder, model_key, kind, build.identity())
+        known = _read(path)
+        if known is not None:
+            return known
         report = run(model, threads=threads, kind=kind)
         with contextlib.suppress(OSError):
             cost_file.replace_file(path, msgspec.json.encode(report))
@@ -88,6 +87,11 @@ def check(model: Model, *, model_key: str, folder: Path, threads: int, kind: Row
     except Exception as error:  # whatever it is, it must not reach someone who only wants a suggestion
         log.info("the self-test failed", exc_info=True)
         return Report(verdict="off", why=f"the self-test failed: {_line(error)}")
+
+
+def remembered(*, model_key: str, folder: Path, build_identity: str, kind: RowKind = "q8_0") -> Report | None:
+    """What `check` found earlier for a model and a build; None when it was not asked."""
+    return _read(_path(folder, model_key, kind, build_identity))
 
 
 def run(model: Model, *, threads: int, kind: RowKind = "q8_0") -> Report:
@@ -204,6 +208,11 @@ def _first_keys_error(true: Rows, moved: Rows) -> float:
     size = 2 * true.tokens * true.shape.layers[0][0]
     p, q = (rows.data[:size].view("<f2").astype(np.float64) for rows in (true, moved))
     return float(np.linalg.norm(p - q) / max(np.linalg.norm(p), 1e-30))
+
+
+def _path(folder: Path, model_key: str, kind: RowKind, build_identity: str) -> Path:
+    key = cost_file.key_of(model=f"{model_key} {kind} {VERSION}", build=build_identity, threads=0)
+    return folder / f"{key}.json"
 
 
 def _read(path: Path) -> Report | None:

@@ -22,7 +22,11 @@ MOST_OTHERS = 5
 @journal_option
 @json_option
 def status(journal: Path | None, as_json: bool) -> None:
-    """Show the active journal, its current step and last runs, the model, and where the state is."""
+    """Show the active journal, its current step and last runs, the model, the documents' reuse, the state.
+
+    Where an engine runs, it tells that itself: predicted and actual times, caches, and which of the step's
+    documents are encoded already. Nothing is loaded or started.
+    """
     report = _report(journal)
     if as_json:
         print_json(report)
@@ -36,7 +40,7 @@ def _report(path: Path | None) -> dict[str, Any]:
         "workspace": str(workspace.root),
         "journals": [_shown(p, workspace.root) for p in workspace.journals()],
         **_journal(path, workspace),
-        "engine": _engine(),
+        "engine": _engine(path, workspace),
         "state": None if workspace.state.in_memory else str(workspace.state.path),
         "problems": list(workspace.state.problems),
     }
@@ -79,11 +83,12 @@ def _run(cell: Cell, run: Run | None) -> dict[str, Any]:
     }
 
 
-def _engine() -> dict[str, Any]:
+def _engine(path: Path | None, workspace: Workspace) -> dict[str, Any]:
     from engine import settings
     from engine.errors import SteerwayError
     from engine.models import provision
     from engine.runtime.probe import probe
+    from journal.commands.running import reuse_report
 
     chosen = settings.load()
     native = probe()
@@ -99,6 +104,7 @@ def _engine() -> dict[str, Any]:
         "features": list(native.features),
         "context_tokens": chosen.context_tokens,
         "document_tokens": chosen.document_tokens,
+        **reuse_report(path, workspace, chosen, native),
     }
 
 
@@ -110,6 +116,8 @@ MARKS = {"todo": "○", "doing": "◐", "done": "●", "dropped": "×"}
 
 
 def _show(report: dict[str, Any]) -> None:
+    from engine.standing import describe, describe_caches, describe_cost
+
     journal = report["journal"] or "none: create one with `steerway new NAME`"
     title = f"  {report['title']}" if report["title"] else ""
     others = [name for name in report["journals"] if name != report["journal"]]
@@ -122,6 +130,10 @@ def _show(report: dict[str, Any]) -> None:
     _section("model", [engine["problem"] or engine["model"]])
     features = ", ".join(engine["features"]) or "none (stock library)"
     _section("llama.cpp", [f"{engine['llama_cpp'] or 'missing'}, patched features: {features}"])
+    _section("reuse", describe(engine["reuse"]))
+    _section("speed", describe_cost(engine["reuse"].get("cost")))
+    _section("cache", describe_caches(engine["reuse"]))
+    _section("documents", _document_lines(engine["documents"]))
     _section("state", [report["state"] or "in memory, lost at the end", *report["problems"]])
 
 
@@ -138,6 +150,13 @@ def _abridged(names: list[str]) -> list[str]:
 def _step_line(number: int, step: dict[str, Any]) -> str:
     mark = MARKS.get(str(step["state"]), "?")
     return f"{'▶' if step['current'] else ' '} {number} {mark} {step['title'] or step['id']}"
+
+
+def _document_lines(documents: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        f"{'●' if each['encoded'] else '○'} {each['name']}, {each['tokens']:,} tokens" for each in documents
+    ]
+    return lines and [f"{sum(each['encoded'] for each in documents)} of {len(lines)} encoded", *lines]
 
 
 def _run_lines(runs: list[dict[str, Any]]) -> list[str]:

@@ -43,6 +43,7 @@ def test_a_working_installation(report) -> None:
         "gpu",
         "threads",
         "model",
+        "reuse",
         "grammars",
     }
     assert set(checks) >= {"kernels", "shell", "git", "editors"}

@@ -70,7 +70,8 @@ def test_status_shows_journal_step_runs_model_and_state(folder: Path) -> None:
     assert shown[6] == "           c003   never"
     assert shown[7].startswith("model      ")
     assert shown[8].startswith("llama.cpp  ")
-    assert shown[9:] == [f"state      {folder}/.steerway/state.db"]
+    assert shown[9].startswith("reuse      ")
+    assert shown[-1] == f"state      {folder}/.steerway/state.db"
 
 
 def test_json_has_all_of_it(folder: Path) -> None:
@@ -86,7 +87,8 @@ def test_json_has_all_of_it(folder: Path) -> None:
         ("c003", None, None),
     ]
     assert said["state"] == f"{folder}/.steerway/state.db"
-    assert {"model", "llama_cpp", "features"} <= said["engine"].keys()
+    assert {"model", "llama_cpp", "features", "running", "reuse", "documents"} <= said["engine"].keys()
+    assert said["engine"]["running"] is False
 
 
 def test_without_a_journal_status_says_how_to_make_one(folder: Path) -> None:
