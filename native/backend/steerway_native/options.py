@@ -12,9 +12,10 @@ from functools import cache
 # llama.cpp's server, tools, examples, tests and multimodal library are not loaded by anything here.
 _OFF = ("LLAVA_BUILD", "LLAMA_BUILD_TOOLS", "LLAMA_BUILD_EXAMPLES", "LLAMA_BUILD_TESTS", "LLAMA_BUILD_SERVER")
 
-# What -march=native must not switch on. AMX: GCC before 14.1 drops the stores of the tile configuration (its PR
-# 114098), and the first tile instruction ends the process. AVX512-FP16: ggml then works in steps of 128 halves
-# and does the rest one by one, which for heads of 64 is everything: attention took four times as long.
+# What -march=native must not switch on.
+# AMX: GCC before 14.1 drops the stores of the tile configuration (its PR 114098), and the first tile
+# instruction ends the process. AVX512-FP16: ggml then works in steps of 128 halves and does the rest one by
+# one, which for heads of 64 is everything: attention took four times as long.
 _WITHOUT = ("-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16", "-mno-avx512fp16")
 
 
