@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +124,8 @@ def _described(found: Found) -> list[str]:
     status = found.status
     if status is None:
         return [*lines, f"  {found.problem}: `steerway engine stop` ends it"]
+    from engine.services import ASKING
+
     service = status["service"]
     runs = status["running"]
     lines += [
@@ -136,7 +137,7 @@ def _described(found: Found) -> list[str]:
         f"  {status['idle_pieces']} pieces of idle work ({status['idle_preempted']} made way), "
         f"{sum(max(left, 0) for left in status['preparing'].values())} left",
     ]
-    lines += [_client(each) for each in service["clients"] if each["pid"] != os.getpid()]
+    lines += [_client(each) for each in service["clients"] if each["name"] != ASKING]
     lines += _accuracy(status["first_token_ms"])
     lines += [f"  {name}: {_short(value)}" for name, value in status["engine"].items()]
     return lines

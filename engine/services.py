@@ -17,6 +17,7 @@ from engine.runtime.address import runtime_folder
 from engine.runtime.launch import Link
 from engine.runtime.lock import held
 
+ASKING = "engine status"
 _ANSWER_S = 5.0
 _GRACE_S = 10.0
 _TERMINATED_S = 5.0
@@ -88,7 +89,7 @@ def _asked(found: Found) -> Found:
 
 
 def _link(found: Found) -> Link:
-    return Link.open(found.lock.with_suffix(".sock"), service="", name="engine", answer_s=_ANSWER_S)
+    return Link.open(found.lock.with_suffix(".sock"), service="", name=ASKING, answer_s=_ANSWER_S)
 
 
 def _ask_to_stop(found: Found) -> None:

@@ -47,6 +47,10 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+# For the processes of a test, as `same_build` for its own.
+SAME_BUILD = "import engine.runtime.address as address; address.build = lambda: 'tests'"
+
+
 def same_build() -> None:
     """Who edits the program while its tests run would have another engine in every process."""
     address.build = lambda: "tests"  # type: ignore[assignment]

@@ -326,10 +326,10 @@ def serve(isolated_home: Path) -> Served:
 
 @asynccontextmanager
 async def subprocess_client(
-    *arguments: str, cwd: Path
+    *arguments: str, cwd: Path, before: str = ""
 ) -> AsyncIterator[tuple[Client, asyncio.subprocess.Process]]:
     process = await asyncio.create_subprocess_exec(
-        *server_command(*arguments),
+        *server_command(*arguments, before=before),
         cwd=cwd,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -355,14 +355,15 @@ async def subprocess_client(
 def spawn(isolated_home: Path, tmp_path: Path) -> Served:
     """`async with spawn("--model", "fake") as (client, process)`: the real command on its real streams."""
 
-    def start(*arguments: str, cwd: Path = tmp_path) -> Any:
-        return subprocess_client(*arguments, cwd=cwd)
+    def start(*arguments: str, cwd: Path = tmp_path, before: str = "") -> Any:
+        return subprocess_client(*arguments, cwd=cwd, before=before)
 
     return start
 
 
-def server_command(*arguments: str) -> list[str]:
-    return [sys.executable, "-c", "from journal.cli import main; main()", "lsp", *arguments]
+def server_command(*arguments: str, before: str = "") -> list[str]:
+    """The command line; `before` is a statement that its process begins with."""
+    return [sys.executable, "-c", f"{before}\nfrom journal.cli import main; main()", "lsp", *arguments]
 
 
 @pytest.fixture
