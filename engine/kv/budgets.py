@@ -64,6 +64,9 @@ def on_disk(size: int) -> int:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes this user may still write where `folder` is. Raises OSError."""
+    """Bytes this user may still write where `folder` is; endless where a file system does not say.
+
+    Raises OSError.
+    """
     space = os.statvfs(folder)
-    return space.f_bavail * space.f_frsize
+    return space.f_bavail * space.f_frsize if space.f_blocks else 1 << 62

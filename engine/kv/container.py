@@ -14,6 +14,7 @@ import math
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -101,7 +102,7 @@ def pack(key: bytes, rows: Rows, *, compute_ms: float) -> tuple[bytes, Bytes]:
         *(MAGIC, VERSION, HEADER_BYTES, where.file_bytes),
         *(_TYPES[rows.kind], rows.tokens, rows.base, len(rows.shape.layers), compute_ms, key),
         *(HEADER_BYTES, where.shape_bytes, xxhash.xxh3_128_digest(widths)),
-        *(where.rows_offset, where.rows_bytes, xxhash.xxh3_128_digest(rows.data)),
+        *(where.rows_offset, where.rows_bytes, xxhash.xxh3_128_digest(rows.data.data)),
     )
     header = fields.ljust(_CHECKED, b"\0")
     return header + xxhash.xxh3_128_digest(header) + widths, rows.data
@@ -125,7 +126,7 @@ def unpack(data: Bytes) -> Entry:
     if xxhash.xxh3_128_digest(widths) != facts.shape_checksum:
         raise Damaged("the shape's checksum differs")
     rows = data[facts.rows_offset :]
-    if xxhash.xxh3_128_digest(rows) != facts.rows_checksum:
+    if xxhash.xxh3_128_digest(rows.data) != facts.rows_checksum:
         raise Damaged("the rows' checksum differs")
     try:
         shape = _shape(widths[: 8 * facts.layers])
@@ -145,7 +146,7 @@ def read_header(header: bytes, file_bytes: int) -> Facts:
     return _checked(_HEADER.unpack_from(header), file_bytes)
 
 
-def _checked(fields: tuple[int | float | bytes, ...], file_bytes: int) -> Facts:
+def _checked(fields: tuple[Any, ...], file_bytes: int) -> Facts:
     """The fields, each inside its bounds: a header may be intact and still not be ours."""
     _, version, header_bytes, length, number, tokens, base, layers, compute_ms, key, *sections = fields
     shape_offset, shape_bytes, shape_checksum, rows_offset, rows_bytes, rows_checksum = sections

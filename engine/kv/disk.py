@@ -71,6 +71,7 @@ class Disk:
         self.index = Index(self.folder)
         self.budget_bytes = budget_bytes
         self.floor_bytes = floor_bytes
+        self.writes = 0
         self.evictions = 0
         self._opened = False
 
@@ -87,6 +88,7 @@ class Disk:
             self.change(Ledger.remove, key)
             raise
         self.change(Ledger.add, key, size, compute_ms, pending=False)
+        self.writes += 1
         return True
 
     def _reserve(self, ledger: Ledger, key: bytes, size: int, compute_ms: float) -> bool:
@@ -107,7 +109,7 @@ class Disk:
             if held + size <= allowed:
                 break
             self._delete(ledger, [unit])
-            ledger.set("age", max(ledger.total("age"), unit.priority))
+            ledger.set_total("age", max(ledger.total("age"), unit.priority))
             held -= unit.bytes
             self.evictions += 1
         return held + size <= allowed
@@ -221,13 +223,13 @@ def _compare(ledger: Ledger, folder: Folder, check_seconds: float) -> None:
     folder.sweep()
     files = {found.key: found for found in folder.units()}
     settled = ledger.settled()
-    pending = ledger.keys() - settled.keys()
+    pending = ledger.keys() - set(settled)
     for key in settled.keys() - files.keys():
         ledger.remove(key)
     for key, found in files.items():
         if settled.get(key) != on_disk(found.bytes) and key not in pending:
             _enter(ledger, folder, found)
-    ledger.set("checked_at", now)
+    ledger.set_total("checked_at", now)
 
 
 def _enter(ledger: Ledger, folder: Folder, found: Found) -> None:

@@ -93,7 +93,7 @@ class Folder:
             room = np.empty(size + ALIGNMENT, dtype=np.uint8)
             start = -room.ctypes.data % ALIGNMENT
             data = room[start : start + size]
-            _fill(handle, memoryview(data))
+            _fill(handle, data.data)
         finally:
             os.close(handle)
         return data
@@ -113,7 +113,7 @@ class Folder:
         try:
             try:
                 _lock(handle, fcntl.LOCK_EX)
-                _write(handle, [memoryview(part).cast("B") for part in parts])
+                _write(handle, [_view(part) for part in parts])
             finally:
                 os.close(handle)
             draft.replace(path)
@@ -229,6 +229,10 @@ def _create(draft: Path) -> int:
     except FileNotFoundError:
         draft.parent.mkdir(mode=0o700, exist_ok=True)
         return os.open(draft, _CREATE, 0o600)
+
+
+def _view(part: bytes | Bytes) -> memoryview:
+    return memoryview(part) if isinstance(part, bytes) else part.data
 
 
 def _write(handle: int, parts: list[memoryview]) -> None:

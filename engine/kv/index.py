@@ -81,7 +81,7 @@ class Ledger:
         value: float = found[0]
         return value
 
-    def set(self, name: str, value: float) -> None:
+    def set_total(self, name: str, value: float) -> None:
         """Set `age` or `checked_at`."""
         self._connection.execute("UPDATE totals SET value = ? WHERE name = ?", (value, name))
 

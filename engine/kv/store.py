@@ -163,10 +163,11 @@ class Store:
         or cannot be written.
         """
         usable = not self.problem and len(key) == KEY_BYTES
-        written = bool(usable and self._guarded(self._write, key, rows, compute_ms))
-        with self._lock:
-            self._counts["writes" if written else "refused"] += 1
-        return written
+        kept = bool(usable and self._guarded(self._write, key, rows, compute_ms))
+        if not kept:
+            with self._lock:
+                self._counts["refused"] += 1
+        return kept
 
     def _write(self, key: bytes, rows: Rows, compute_ms: float) -> bool:
         kind: RowKind = self.kind if rows.shape.holds(self.kind) else "f16"
@@ -233,7 +234,7 @@ class Store:
             hits=self._counts["hits"],
             misses=self._counts["misses"],
             damaged=self._counts["damaged"],
-            writes=self._counts["writes"],
+            writes=self._disk.writes,
             refused=self._counts["refused"],
             evictions=self._disk.evictions,
             problem=self.problem,
