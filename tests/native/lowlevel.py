@@ -1,7 +1,8 @@
 """A context of llama.cpp for the native tests: decode, sequence operations, logits, keys of every cell.
 
 Also a program: `python lowlevel.py MODEL` runs the scenarios below with the library that llama_cpp loads (see
-LLAMA_CPP_LIB_PATH) and prints a hash of every row of logits, so that two builds can be compared.
+LLAMA_CPP_LIB_PATH) and prints a hash of every row of logits, so that two builds can be compared. Further
+arguments are features to switch on.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from engine.runtime import library
+from engine.runtime import extension, library
 
 llama_cpp = library.load()
 
@@ -160,14 +161,18 @@ def _digest(logits: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(logits).tobytes()).hexdigest()
 
 
-def scenarios(model: Any) -> dict[str, str]:
-    """Hashes of logits: prefill, single tokens, llama.cpp's own K-shift both ways, a copied sequence."""
+def scenarios(model: Any, switches: tuple[str, ...] = ()) -> dict[str, str]:
+    """Hashes of logits: prefill, single tokens, llama.cpp's own K-shift both ways, a copied sequence.
+
+    `switches` are switched on before, without anything that they allow being done.
+    """
     found: dict[str, str] = {}
     for name, options in {
         "f16": {}, "f16 without flash attention": {"flash": 0}, "f16, one thread": {"threads": 1},
         "q8_0": {"type_k": Q8_0, "type_v": Q8_0}, "q4_0 keys": {"type_k": Q4_0},
     }.items():  # fmt: skip
         with Context(model, **options) as context:
+            extension.enable(context.handle, *switches)
             for step, logits in _scenario(context):
                 found[f"{name}: {step}"] = _digest(logits)
     return found
@@ -190,4 +195,4 @@ def _scenario(context: Context) -> Iterator[tuple[str, np.ndarray]]:
 
 if __name__ == "__main__":
     with loaded(Path(sys.argv[1])) as opened:
-        json.dump(scenarios(opened), sys.stdout, indent=1)
+        json.dump(scenarios(opened, tuple(sys.argv[2:])), sys.stdout, indent=1)

@@ -22,15 +22,17 @@ import build
 import pytest
 from steerway_native import fetch, identity, patch, pins, tree, wheel
 
+from engine.runtime import extension
+
 pytestmark = pytest.mark.model
 
 SCENARIOS = Path(__file__).with_name("lowlevel.py")
 
 
-def logits(libraries: Path, model: Path) -> dict[str, str]:
+def logits(libraries: Path, model: Path, *switches: str) -> dict[str, str]:
     """Hashes of the scenarios' logits, computed by the libllama in a folder, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, SCENARIOS, model], capture_output=True, text=True, check=False,
+        [sys.executable, SCENARIOS, model, *switches], capture_output=True, text=True, check=False,
         env=os.environ | {"LLAMA_CPP_LIB_PATH": str(libraries)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -71,6 +73,14 @@ def test_off_is_stock(patched_logits: dict[str, str], stock: Path, small_model: 
     assert patched_logits == reference
 
 
+def test_on_without_use_is_stock_too(
+    patched_logits: dict[str, str], installed: Path, small_model: Path
+) -> None:
+    """Loose positions with positions in order, no bias, no rows moved."""
+    switches = (extension.LOOSE_POSITIONS, extension.MASK_BIAS, extension.KV_ROWS)
+    assert logits(installed / "lib", small_model, *switches) == patched_logits
+
+
 def test_the_reference_is_without_our_code(stock: Path, installed: Path) -> None:
     """And ours is with it: else the comparison would prove nothing."""
     assert has_our_code(installed / "lib")
@@ -82,10 +92,11 @@ def has_our_code(folder: Path) -> bool:
 
 
 def test_patches_touch_no_arithmetic_and_no_header() -> None:
-    """What makes sharing object files sound: of libllama, one file is compiled from a changed source."""
+    """What makes sharing object files sound: of libllama, three files are compiled from a changed source."""
     touched = {name for path in (pins.NATIVE / "patches").glob("*.patch") for name in patch.files(path)}
     sources = {name for name in touched if not name.endswith("CMakeLists.txt")}
-    assert sources == {f"{tree.SOURCES}/llama-context.cpp"}
+    changed = ("llama-batch.cpp", "llama-context.cpp", "llama-kv-cache.cpp")
+    assert sources == {f"{tree.SOURCES}/{name}" for name in changed}
 
 
 @pytest.mark.slow

@@ -46,7 +46,9 @@ def test_cpp(source: str, package: Path, tmp_path: Path, small_model: Path) -> N
 
 def test_the_header_is_c(package: Path, tmp_path: Path) -> None:
     source = tmp_path / "it.c"
-    source.write_text('#include "steerway.h"\nint main(void) { return steerway_api_version() - 1; }\n')
+    source.write_text(
+        '#include "steerway.h"\nint main(void) { return steerway_api_version() - STEERWAY_API_VERSION; }\n'
+    )
     compiler = os.environ.get("CC", "cc")
     compile_with(
         compiler, "-std=c11", "-Wall", "-Werror", "-fsyntax-only", f"-I{package / 'include'}", source

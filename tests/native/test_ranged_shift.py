@@ -14,7 +14,7 @@ import tiny_models
 from lowlevel import KEY_TYPES, TEXT, Cells, Context
 
 from engine.runtime import extension
-from engine.runtime.extension import RANGED_SHIFT, ShiftRefused
+from engine.runtime.extension import RANGED_SHIFT, Refused
 
 pytestmark = pytest.mark.model
 
@@ -84,7 +84,7 @@ def test_bf16_keys_work_where_llama_cpp_aborts(model: Any) -> None:
     """There is no rope kernel for bf16, so the full shift would end the process: it is refused."""
     before, there, _ = shifted(model, ranged=True, p0=40, p1=60, delta=5, type_k=lowlevel.BF16)
     assert same(there, before, slice(0, 40))
-    with pytest.raises(ShiftRefused, match="cannot be moved by a rotation"):
+    with pytest.raises(Refused, match="cannot be moved by a rotation"):
         shifted(model, ranged=False, p0=40, p1=60, delta=5, type_k=lowlevel.BF16)
 
 
@@ -94,7 +94,7 @@ def test_quantised_keys_without_hadamard(model: Any, monkeypatch: pytest.MonkeyP
     before, after, logits = shifted(model, ranged=True, p0=40, p1=60, delta=5, type_k=lowlevel.Q8_0)
     assert same(after, before, slice(0, 40))
     assert np.isfinite(logits).all()
-    with pytest.raises(ShiftRefused, match="cannot be moved by a rotation"):
+    with pytest.raises(Refused, match="cannot be moved by a rotation"):
         shifted(model, ranged=False, p0=40, p1=60, delta=5, type_k=lowlevel.Q8_0)
 
 
@@ -208,7 +208,7 @@ def test_a_refusal_changes_nothing(
         context.decode(prompt(context))
         context.copy(0, 1, 0, 10)
         before = context.cells()
-        with pytest.raises(ShiftRefused, match=said):
+        with pytest.raises(Refused, match=said):
             extension.shift_range(context.handle, seq, p0, p1, delta)
         assert same(context.cells(), before)
 
@@ -237,7 +237,7 @@ def test_contexts_it_cannot_serve_are_refused(model: Any, options: dict[str, Any
     with switch(Context(model, **options), ranged=True) as context:
         tokens = prompt(context)
         context.decode(tokens)
-        with pytest.raises(ShiftRefused, match=said):
+        with pytest.raises(Refused, match=said):
             extension.shift_range(context.handle, 0, 10, -1, 1)
         context.add(0, 10, -1, 1)  # llama.cpp's own shift still runs
         assert np.isfinite(context.decode(tokens[:1], len(tokens) + 1)).all()
@@ -250,7 +250,7 @@ def test_memories_that_are_not_one_cache_are_refused(tmp_path: Path, kind: Any) 
         switch(Context(tiny, n_ctx=64, flash=-1), ranged=True) as context,
     ):
         context.decode([1, 2, 3])
-        with pytest.raises(ShiftRefused, match="not one plain KV cache"):
+        with pytest.raises(Refused, match="not one plain KV cache"):
             extension.shift_range(context.handle, 0, 1, -1, 1)
         assert np.isfinite(context.decode([4], 3)).all()
 

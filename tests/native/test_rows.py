@@ -156,8 +156,9 @@ def test_moved_rows_give_nearly_the_logits_of_rows_computed_there(
     put(context, rows, 200, delta=200)
     context.remove(299)
     context.decode(tokens[99:100], 299)
-    assert np.abs(context.logits() - here).max() < 0.6
-    assert context.logits().argmax() == here.argmax()
+    moved = context.logits().copy()
+    assert np.corrcoef(moved, here)[0, 1] > 0.999
+    assert moved.argmax() == here.argmax()
 
 
 def test_q8_0_rows_are_half_as_long_and_nearly_as_good(context: Context, tokens: list[int]) -> None:
@@ -168,10 +169,10 @@ def test_q8_0_rows_are_half_as_long_and_nearly_as_good(context: Context, tokens:
     context.clear()
     put(context, packed, 0, kind="q8_0")
     assert np.array_equal(context.read(0, 64), unpacked(packed))
-    # A block's step is 1/127 of its largest value; f16 rounds scale and result once more.
+    # Half a step of 1/127 of a block's largest value, and f16's rounding of scale and result.
     found, exact = unpacked(packed).view(np.float16), rows.view(np.float16)
     largest = np.abs(exact.astype(np.float32)).reshape(-1, 32).max(axis=1).repeat(32)
-    assert (np.abs(found.astype(np.float32) - exact) <= largest * 0.0045).all()
+    assert (np.abs(found.astype(np.float32) - exact) <= largest * 0.0052).all()
 
 
 def unpacked(rows: np.ndarray) -> np.ndarray:
@@ -184,12 +185,11 @@ def unpacked(rows: np.ndarray) -> np.ndarray:
 def test_q8_0_rows_are_rotated_too(context: Context, tokens: list[int]) -> None:
     context.decode(tokens[:40], 0)
     packed = context.read(0, 40, kind="q8_0")
-    layers, block = extension.layers(context.handle), split(context, unpacked(packed))
+    layers = extension.layers(context.handle)
     context.clear()
     context.write(packed, total=40, first=10, count=30, position=60, delta=50, kind="q8_0", k_scale=0.5)
     blocks = packed.view(np.dtype([("scale", "<f2"), ("values", "i1", 32)]))
     exact_values = blocks["scale"].astype(np.float64)[:, None] * blocks["values"]
-    del block
     at = 0
     for layer, (keys, _) in zip(layers, split(context, context.read(60, 90)), strict=True):
         size = 40 * layer.k_width // 32
@@ -223,7 +223,7 @@ def test_sequences_keep_their_rows_apart(context: Context, tokens: list[int]) ->
 def test_reading_needs_each_position_once(context: Context, tokens: list[int]) -> None:
     context.decode(tokens[:20], 0)
     rows = context.read(0, 20)
-    for start, end in ((15, 25), (30, 40), (-0, 21)):
+    for start, end in ((15, 25), (30, 40), (0, 21)):
         with pytest.raises(Refused, match="no cell, or several"):
             context.read(start, end)
     put(context, rows, 0)  # a second time: allowed, documents may share their base
@@ -384,17 +384,22 @@ def test_rows_of_a_model_whose_keys_cannot_move_stay_where_they_were(small_model
     assert np.array_equal(again, rows)
 
 
-@pytest.mark.parametrize("neox", [False, True])
-def test_partial_rotation_and_frequency_factors(tmp_path: Path, neox: bool) -> None:
-    """Half of each head rotated, each pair's frequency divided by a factor (Llama 3's long contexts)."""
-    factors = np.linspace(1.0, 8.0, 8).astype(np.float32)
-    path = tiny_models.partly_rotated(tmp_path / "tiny.gguf", factors=None if neox else factors, neox=neox)
+FACTORS = np.linspace(1.0, 8.0, 16).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "factors", "n_rot"),
+    [("llama", None, 32), ("llama", FACTORS, 32), ("chatglm", None, 16), ("stablelm", None, 16)],
+)
+def test_partial_rotation_and_frequency_factors(
+    tmp_path: Path, architecture: str, factors: np.ndarray | None, n_rot: int
+) -> None:
+    """Half of each head rotated; each pair's frequency divided by a factor (Llama 3's long contexts)."""
+    path = tiny_models.rotating(tmp_path / "tiny.gguf", architecture, factors=factors)
     with lowlevel.loaded(path) as model, lowlevel.Context(model, n_ctx=64) as context:
         extension.enable(context.handle, extension.KV_ROWS)
         context.decode([1, 2, 3, 4, 5])
         layers = extension.layers(context.handle)
-        assert [(layer.n_rot, layer.k_head, layer.rope_type) for layer in layers] == [(16, 32, 2 * neox)] * 2
-        assert all((layer.factors != 0) == (not neox) for layer in layers)
         before = context.cells()
         size = extension.row_bytes(context.handle, "f16") * 5
         rows = np.empty(size, np.uint8)
@@ -404,10 +409,15 @@ def test_partial_rotation_and_frequency_factors(tmp_path: Path, neox: bool) -> N
             source=rows.ctypes.data, size=size,
         )  # fmt: skip
         after = context.cells(1)
+    assert {(layer.n_rot, layer.k_head, layer.factors != 0) for layer in layers} == {
+        (n_rot, 32, factors is not None)
+    }
     for layer, old, new in zip(layers, before.keys, after.keys, strict=True):
-        exact = reference.rotated(old.view(np.float16), layer, 30, 1.0 if neox else factors)
+        exact = reference.rotated(
+            old.view(np.float16), layer, 30, np.float64(1.0) if factors is None else factors
+        )
         assert reference.close_in_f16(new.view(np.float16), exact)
-        assert np.array_equal(new.view(np.float16)[:, 16:32], old.view(np.float16)[:, 16:32])
+        assert np.array_equal(new.view(np.float16)[:, n_rot:], old.view(np.float16)[:, n_rot:])
 
 
 def test_identity_names_what_rows_depend_on(shared: tuple[Model, Context]) -> None:

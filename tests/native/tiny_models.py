@@ -49,25 +49,34 @@ def recurrent(path: Path) -> Path:
     return _write(writer, path, block)
 
 
-def partly_rotated(path: Path, *, factors: np.ndarray | None, neox: bool) -> Path:
-    """A small Llama (or, for pairs of halves, Qwen 2) that rotates 16 of the 32 values of a head."""
-    writer = _writer(path, "qwen2" if neox else "llama")
+def rotating(path: Path, architecture: str, *, factors: np.ndarray | None = None) -> Path:
+    """A model of two heads of 32 values over one key head.
+
+    `llama` rotates neighbours, `chatglm` neighbours in the first half of a head, `stablelm` that half's
+    halves. `factors` (llama only) divide the frequencies.
+    """
+    writer = _writer(path, architecture)
+    writer.add_layer_norm_eps(1e-5)
     writer.add_head_count(2)
     writer.add_head_count_kv(1)
     writer.add_key_length(32)
     writer.add_value_length(32)
-    writer.add_rope_dimension_count(16)
+    writer.add_rope_dimension_count(32 if architecture == "llama" else 16)
     writer.add_feed_forward_length(FF)
     block = {
         "attn_norm.weight": (EMBD,), "attn_q.weight": (64, EMBD), "attn_k.weight": (32, EMBD),
         "attn_v.weight": (32, EMBD), "attn_output.weight": (EMBD, 64), "ffn_norm.weight": (EMBD,),
-        "ffn_gate.weight": (FF, EMBD), "ffn_up.weight": (FF, EMBD), "ffn_down.weight": (EMBD, FF),
+        "ffn_up.weight": (FF, EMBD), "ffn_down.weight": (EMBD, FF),
     }  # fmt: skip
-    if neox:
-        block |= {"attn_q.bias": (64,), "attn_k.bias": (32,), "attn_v.bias": (32,)}
+    if architecture == "chatglm":
+        return _write(writer, path, block | {"ffn_up.weight": (2 * FF, EMBD)})
+    block |= {"ffn_gate.weight": (FF, EMBD)}
     if factors is not None:
         writer.add_tensor("rope_freqs.weight", factors)
-    return _write(writer, path, block)
+    if architecture == "llama":
+        return _write(writer, path, block)
+    block |= {"attn_norm.bias": (EMBD,), "ffn_norm.bias": (EMBD,)}
+    return _write(writer, path, block, {"output_norm.bias": (EMBD,), "output.weight": (VOCAB, EMBD)})
 
 
 def _writer(path: Path, architecture: str) -> gguf.GGUFWriter:
@@ -81,9 +90,9 @@ def _writer(path: Path, architecture: str) -> gguf.GGUFWriter:
     return writer
 
 
-def _write(writer: gguf.GGUFWriter, path: Path, block: Shapes) -> Path:
+def _write(writer: gguf.GGUFWriter, path: Path, block: Shapes, more: Shapes | None = None) -> Path:
     random = np.random.default_rng(7)
-    shapes: Shapes = {"token_embd.weight": (VOCAB, EMBD), "output_norm.weight": (EMBD,)}
+    shapes: Shapes = {"token_embd.weight": (VOCAB, EMBD), "output_norm.weight": (EMBD,)} | (more or {})
     shapes |= {f"blk.{i}.{name}": shape for i in range(LAYERS) for name, shape in block.items()}
     for name, shape in shapes.items():
         writer.add_tensor(name, random.normal(0, 0.1, shape).astype(np.float32))
