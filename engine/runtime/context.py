@@ -7,10 +7,9 @@ Not thread-safe, but for `Context.abort`.
 from __future__ import annotations
 
 import ctypes
-import math
 import weakref
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,23 +18,20 @@ from engine.errors import EngineError, EngineStopped, EngineUnavailable, ModelUn
 from engine.runtime import extension, library
 from engine.runtime.batch import Batch, Outputs, abort_callback
 from engine.runtime.llama import Model
+from engine.runtime.transfer import END_OF_POSITIONS, Transfer
 
 Logits = NDArray[np.float32]
-RowBytes = NDArray[np.uint8]
-Kind = Literal["f16", "q8_0"]
 
 _ABORTED = 2
 _NO_ROOM = 1
 _FLASH_ATTENTION_ON = 1
-_END_OF_POSITIONS = 2**31 - 1  # llama_pos is 32 bits, and its largest value means "to the end"
-_MOST_BIAS = 10_000.0
 
 
 class Aborted(Exception):
     """A decode was ended by `Context.abort`; the tokens of whole micro-batches before it are in the cache."""
 
 
-class Context:
+class Context(Transfer):
     """A KV cache of one sequence per id, and the logits of the last decode.
 
     `context_tokens` is rounded up by llama.cpp; `batch_tokens` is the most a decode takes at once, `outputs`
@@ -186,96 +182,6 @@ class Context:
         self._check_open()
         self._c.llama_memory_clear(self._memory, False)
 
-    @property
-    def rows_supported(self) -> bool:
-        """Whether `read` and `write` work here: the feature is on, and the cells are plain f16 rows."""
-        return extension.KV_ROWS in self.features and _accepted(extension.row_bytes, self.handle, "f16")
-
-    @property
-    def rotation_supported(self) -> bool:
-        """Whether `write` takes a `delta`: moving this model's keys is one plain rotation."""
-        if not self.rows_supported:
-            return False
-        return _accepted(self._write, np.zeros(0, np.uint8), 0, 0, 0, 0, 1, 0, "f16", 1.0)
-
-    def row_bytes(self, kind: Kind = "f16") -> int:
-        """Bytes of one token's keys and values, all layers. Raises extension.Refused without rows."""
-        self._check_kind(kind)
-        return extension.row_bytes(self.handle, kind)
-
-    def row_widths(self) -> tuple[tuple[int, int], ...]:
-        """Values of one token's key and value, a layer. Raises extension.Refused without rows."""
-        self.row_bytes()
-        return tuple((layer.k_width, layer.v_width) for layer in extension.layers(self.handle))
-
-    def read(self, start: int, end: int, *, sequence: int = 0, kind: Kind = "f16") -> RowBytes:
-        """Keys and values of positions [start, end), each of which the sequence must have exactly once.
-
-        For each layer K [tokens, k_width], then V [tokens, v_width], in `kind`, as uint8. Keys carry RoPE.
-        Raises extension.Refused, ValueError, IndexError.
-        """
-        self._check_sequence(sequence)
-        if not 0 <= start <= end <= _END_OF_POSITIONS:
-            raise ValueError(f"positions {start} to {end}")
-        if end - start > self._size:
-            raise ValueError(f"{end - start} positions in a context of {self._size}")
-        rows = np.empty(self.row_bytes(kind) * (end - start), np.uint8)
-        extension.read_rows(self.handle, sequence, start, end, kind, rows.ctypes.data, rows.nbytes)
-        return rows
-
-    def write(
-        self, rows: RowBytes, *, total: int, first: int, count: int, position: int, delta: int,
-        sequence: int = 0, kind: Kind = "f16", k_scale: float = 1.0,
-    ) -> None:  # fmt: skip
-        """Put rows [first, first + count) of a block of `total` into free cells, at `position`.. on.
-
-        Keys are rotated by `delta` positions (where they go minus where they were computed) and multiplied
-        by `k_scale`. Positions that the sequence already has are not refused. Raises extension.Refused when
-        there is no room or no rotation, ValueError and IndexError for other arguments; nothing has then
-        changed.
-        """
-        self._check_write(rows, total, first, count, kind)
-        self._check_target(position, count, sequence, delta, k_scale)
-        if rows.ctypes.data % 2:
-            rows = rows.copy()  # native code reads 16 bits at a time
-        self._write(rows, total, first, count, position, delta, sequence, kind, k_scale)
-
-    def set_bias(self, start: int, end: int, bias: float) -> None:
-        """Add `bias` to the logits of attention that queries from `end` on pay to [start, end); 0 is off.
-
-        Raises extension.Refused without MASK_BIAS, ValueError beyond 10,000 either way.
-        """
-        self._check_open()
-        if not 0 <= start <= end <= _END_OF_POSITIONS:
-            raise ValueError(f"positions {start} to {end}")
-        if not abs(bias) <= _MOST_BIAS:
-            raise ValueError(f"a bias of {bias}")
-        if extension.MASK_BIAS not in self.features:
-            raise _off(extension.MASK_BIAS)
-        extension.set_bias(self.handle, start, end, bias)
-
-    def identity(self) -> dict[str, str | int | float]:
-        """What rows of this context depend on besides the model's weights and the tokens before them.
-
-        Raises EngineUnavailable on a stock library, extension.Refused when the memory is not one plain cache.
-        """
-        self._check_open()
-        layers = extension.layers(self.handle)
-        return {"library": extension.version(), "layers": len(layers), "flash_attention": 1} | {
-            name: _run_lengths([getattr(layer, name) for layer in layers])
-            for name in extension.Layer.__annotations__
-            if name != "index"
-        }
-
-    def _write(
-        self, rows: RowBytes, total: int, first: int, count: int, position: int, delta: int,
-        sequence: int, kind: Kind, k_scale: float,
-    ) -> None:  # fmt: skip
-        extension.write_rows(
-            self.handle, sequence, position, count=count, first=first, total=total, delta=delta,
-            k_scale=k_scale, kind=kind, source=rows.ctypes.data, size=rows.nbytes,
-        )  # fmt: skip
-
     def _create(self, context_tokens: int, batch_tokens: int, threads: int, sequences: int) -> Any:
         parameters = self._c.llama_context_default_params()
         parameters.n_ctx = max(256, context_tokens)
@@ -319,7 +225,7 @@ class Context:
             found = np.asarray(position, np.int64)
         except OverflowError:
             raise ValueError("a position beyond 64 bits") from None
-        if found.ndim == 0 and abs(int(found)) <= _END_OF_POSITIONS:
+        if found.ndim == 0 and abs(int(found)) <= END_OF_POSITIONS:
             return self._steps[:count] + found
         if found.shape != (count,) or (np.diff(found) <= 0).any():
             raise ValueError(f"{count} tokens need as many positions, strictly increasing")
@@ -327,7 +233,7 @@ class Context:
 
     def _check_positions(self, start: int, last: int, count: int, sequence: int) -> None:
         if extension.LOOSE_POSITIONS in self.features:
-            if start < 0 or last >= _END_OF_POSITIONS:
+            if start < 0 or last >= END_OF_POSITIONS:
                 raise ValueError(f"positions {start} to {last}")
             return
         if last >= self._size:
@@ -337,31 +243,6 @@ class Context:
             raise ValueError(f"position {start} does not follow {before}")
         if last - start + 1 != count:
             raise ValueError(f"gaps between positions need {extension.LOOSE_POSITIONS}")
-
-    def _check_kind(self, kind: Kind) -> None:
-        self._check_open()
-        if kind not in extension.ROW_TYPES:
-            raise ValueError(f"rows of kind {kind!r}")
-        if extension.KV_ROWS not in self.features:
-            raise _off(extension.KV_ROWS)
-
-    def _check_write(self, rows: RowBytes, total: int, first: int, count: int, kind: Kind) -> None:
-        if min(first, count) < 0 or not first + count <= total <= _END_OF_POSITIONS:
-            raise ValueError(f"rows {first} to {first + count} of {total}")
-        size = self.row_bytes(kind) * total
-        if rows.dtype != np.uint8 or not rows.flags.c_contiguous or rows.nbytes != size:
-            raise ValueError(f"{total} rows are {size} contiguous bytes, not {rows.nbytes} of {rows.dtype}")
-
-    def _check_target(self, position: int, count: int, sequence: int, delta: int, k_scale: float) -> None:
-        self._check_sequence(sequence)
-        loose = extension.LOOSE_POSITIONS in self.features
-        if not 0 <= position <= position + count <= (_END_OF_POSITIONS if loose else self._size):
-            raise ValueError(f"positions {position} to {position + count}")
-        if not -_END_OF_POSITIONS <= delta <= _END_OF_POSITIONS:
-            raise ValueError(f"a move by {delta}")
-        # as float32: what is 0 or infinite there would make every key so
-        if not (math.isfinite(k_scale) and 1e-30 < k_scale < 1e30):
-            raise ValueError(f"a scale of {k_scale}")
 
     def _span(self, sequence: int) -> int:
         first = int(self._c.llama_memory_seq_pos_min(self._memory, sequence))
@@ -391,24 +272,3 @@ def _switch_on(handle: Any, names: Sequence[str]) -> tuple[str, ...]:
     except extension.Refused:  # the memory is not one plain cache, which the ranged shift does not need
         extension.enable(handle, *(name for name in wanted if name == extension.RANGED_SHIFT))
     return extension.enabled(handle)
-
-
-def _accepted(function: Any, *arguments: object) -> bool:
-    try:
-        function(*arguments)
-    except extension.Refused:
-        return False
-    return True
-
-
-def _off(name: str) -> extension.Refused:
-    return extension.Refused(f"{name} is not on for this context", status=extension.SWITCHED_OFF)
-
-
-def _run_lengths(values: Sequence[float]) -> str:
-    """One value a layer as text: "24x128" for 24 layers alike, "2x64,1x128" otherwise."""
-    runs: list[tuple[int, float]] = []
-    for value in values:
-        count = runs.pop()[0] if runs and runs[-1][1] == value else 0
-        runs.append((count + 1, value))
-    return ",".join(f"{count}x{value!r}" for count, value in runs)
