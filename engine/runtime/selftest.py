@@ -207,7 +207,7 @@ def _first_keys_error(true: Rows, moved: Rows) -> float:
     """How far the first layer's keys are apart, relative to their norm."""
     size = 2 * true.tokens * true.shape.layers[0][0]
     p, q = (rows.data[:size].view("<f2").astype(np.float64) for rows in (true, moved))
-    return float(np.linalg.norm(p - q) / max(np.linalg.norm(p), 1e-30))
+    return float(np.linalg.norm(p - q)) / max(float(np.linalg.norm(p)), 1e-30)
 
 
 def _path(folder: Path, model_key: str, kind: RowKind, build_identity: str) -> Path:
