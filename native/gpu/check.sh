@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # One call on a machine with an NVIDIA GPU: builds the wheel with CUDA, runs the native tests on the GPU (C++ tests,
-# ranged shift, bit identity with stock) and the shift benchmark, writes docs/results/gpu-NAME.json.
+# ranged shift, rows, loose positions, attention bias, bit identity with stock) and the benchmarks of shift and rows,
+# writes docs/results/gpu-NAME.json.
 #
 # Needs: CUDA toolkit with cuBLAS (nvcc on PATH), a C++ compiler, Python >= 3.11 with venv.
 # Without a network: STEERWAY_SDIST (the source distribution), PIP_NO_INDEX=1 and PIP_FIND_LINKS (a folder of wheels),
@@ -25,5 +26,6 @@ run="$work/venv/bin/python"
 status=0
 "$run" -m pytest tests/native -q -m "not slow" --junitxml "$work/tests.xml" || status=$?
 "$run" tests/bench/bench_shift.py smollm2-135m --json "$work/shift.json" || status=$?
-"$run" native/gpu/summary.py "$gpu" "$work/tests.xml" "$work/shift.json" docs/results
+"$run" tests/bench/bench_rows.py smollm2-135m --json "$work/rows.json" || status=$?
+"$run" native/gpu/summary.py "$gpu" "$work/tests.xml" docs/results "$work/shift.json" "$work/rows.json"
 exit "$status"

@@ -21,10 +21,9 @@ def tests(report: Path) -> dict[str, object]:
 
 
 def main() -> None:
-    name, report, shift, folder = sys.argv[1], *map(Path, sys.argv[2:])
+    name, report, folder, *benchmarks = sys.argv[1], *map(Path, sys.argv[2:])
     result = {"gpu": name, "tests": tests(report)}
-    if shift.is_file():
-        result["shift"] = json.loads(shift.read_text(encoding="utf-8"))
+    result |= {path.stem: json.loads(path.read_text("utf-8")) for path in benchmarks if path.is_file()}
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"gpu-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
     target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
