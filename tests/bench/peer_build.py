@@ -3,8 +3,8 @@
     python tests/bench/peer_build.py [--jobs 2]        # 8 to 20 minutes on 2 cores; later calls take no time
 
 The source distribution is the one native/ pins by hash and fetches; the program goes into the user's cache,
-never into the repository. Release, -march=native and OpenMP like our own library; without web interface and
-TLS, which would fetch or look for things this comparison does not need; linked statically, so one file.
+never into the repository. Release, OpenMP and the compiler's flags as for our own library; without web
+interface and TLS, which would fetch or look for things this comparison does not need; linked statically.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "native" / "backend"))
 
-from steerway_native import cache, fetch, identity, pins, tree
+from steerway_native import cache, fetch, identity, options, pins, tree
 
 DEFINES = {
     "CMAKE_BUILD_TYPE": "Release",
@@ -59,8 +59,15 @@ def version() -> str:
 
 def _key() -> str:
     """Everything that decides what the program is."""
-    parts = [pins.read().sha256, DEFINES, identity.compiler(), identity.processor()]
+    parts = [pins.read().sha256, _defines(), identity.compiler(), identity.processor()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _defines() -> dict[str, str]:
+    """What CMake is told: the flags that our own library is compiled with, and what the program needs."""
+    version = pins.read().version
+    flags = {name: value for name, value in options.defines(version).items() if name.endswith("_FLAGS")}
+    return DEFINES | flags | {"LLAMA_BUILD_COMMIT": version}
 
 
 def _build(target: Path, *, jobs: int) -> None:
@@ -70,8 +77,7 @@ def _build(target: Path, *, jobs: int) -> None:
     with tempfile.TemporaryDirectory(prefix="steerway-peer-") as work:
         source = tree.unpack(archive, Path(work), base) / "vendor" / "llama.cpp"
         build = Path(work) / "build"
-        wanted = DEFINES | {"LLAMA_BUILD_COMMIT": base.version}
-        defines = [f"-D{name}={value}" for name, value in wanted.items()]
+        defines = [f"-D{name}={value}" for name, value in _defines().items()]
         cmake = _cmake(Path(work))
         _run([cmake, "-S", str(source), "-B", str(build), *defines])
         _run([cmake, "--build", str(build), "--target", "llama-server", "--parallel", str(jobs)])
