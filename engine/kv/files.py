@@ -33,6 +33,11 @@ QUARANTINE = "quarantine"
 QUARANTINE_FILES = 16
 QUARANTINE_BYTES = 64_000_000
 LOCK_SECONDS = 2.0
+# Backup programs pass over a folder with this file: https://bford.info/cachedir/
+TAG = "CACHEDIR.TAG"
+TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
+# Steerway keeps here what a model computed from documents. It reveals their text, and can be deleted.
+"""
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _FAN = re.compile(r"[0-9a-f]{2}")
@@ -73,6 +78,8 @@ class Folder:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.mkdir(mode=0o700, exist_ok=True)
         self.check()
+        with suppress(FileExistsError), os.fdopen(os.open(self.path / TAG, _CREATE, 0o600), "w") as file:
+            file.write(TAG_TEXT)
 
     def path_of(self, key: bytes) -> Path:
         """Where the file of `key` is: 256 folders by the first byte, so that none grows long."""

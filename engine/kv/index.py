@@ -104,9 +104,9 @@ class Ledger:
         """Note how often units were used since the last time."""
         now, age = time.time(), self.total("age")
         self._connection.executemany(
-            "UPDATE units SET uses = uses + ?1, used_at = ?2, "
-            f"priority = max(priority, ?3 + min(uses + ?1, {MAX_USES}) * compute_ms / bytes) WHERE key = ?4",
-            [(count, now, age, key) for key, count in counts.items()],
+            "UPDATE units SET uses = uses + ?, used_at = ?, "
+            f"priority = max(priority, ? + min(uses + ?, {MAX_USES}) * compute_ms / bytes) WHERE key = ?",
+            [(count, now, age, count, key) for key, count in counts.items()],
         )
 
     def worst(self, limit: int) -> list[Unit]:

@@ -146,9 +146,14 @@ def test_the_folder_and_its_files_are_this_users_alone(folder: Path) -> None:
     finally:
         os.umask(before)
     modes = {path: stat.S_IMODE(path.lstat().st_mode) for path in [folder, *folder.rglob("*")]}
-    kinds = {"index.sqlite", "lock", "salt", "quarantine", "kv", key_of(1).hex()[:2]}
+    kinds = {"CACHEDIR.TAG", "index.sqlite", "lock", "salt", "quarantine", "kv", key_of(1).hex()[:2]}
     assert kinds <= {path.name for path in modes}
     assert all(mode == (0o700 if path.is_dir() else 0o600) for path, mode in modes.items())
+
+
+def test_backups_know_that_it_is_a_cache(folder: Path) -> None:
+    put(store_at(folder), 1)
+    assert (folder / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
 
 
 def test_a_folder_others_can_read_is_closed_to_them(folder: Path) -> None:
@@ -460,7 +465,7 @@ def test_clear_leaves_nothing_that_was_computed(folder: Path) -> None:
         got(store, number)
     (files(folder)[0].parent / "draft-0123").write_bytes(b"half")
     assert store.clear().units == 4
-    assert {path.name for path in folder.rglob("*")} == {"index.sqlite", "lock", "salt"}
+    assert {path.name for path in folder.rglob("*")} == {"index.sqlite", "lock", "salt", "CACHEDIR.TAG"}
     assert store.stats().units == store.stats().quarantined == 0
     assert store.salt() == salt
     assert put(store, 1)
