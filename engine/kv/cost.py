@@ -64,9 +64,9 @@ class Costs:
     """
 
     batches: tuple[tuple[int, float], ...] = ((1, 25.0), (8, 80.0), (32, 280.0), (56, 480.0))
-    attend_ms: float = 0.0004
+    attend_ms: float = 0.004
     decode_ms: float = 25.0
-    decode_attend_ms: float = 0.0006
+    decode_attend_ms: float = 0.003
     ram_ms: float = 0.3
     disk_ms: float = 4.0
     read_ms: float = 0.3
