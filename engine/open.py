@@ -144,4 +144,4 @@ def _open_local(model: str, settings: Settings) -> Engine:
     from engine.runtime.local import LocalEngine
 
     path = provision.locate(model)
-    return LocalEngine(path, n_ctx=settings.context_tokens, threads=settings.threads, reuse=settings.reuse)
+    return LocalEngine(path, n_ctx=settings.context_tokens, threads=settings.threads, settings=settings)

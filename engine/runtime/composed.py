@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from engine.kv.gate import Repair
 from engine.kv.rows import Rows, Shape
 from engine.kv.shelf import Shelf
 from engine.prompt import Prompt, Segment, Slice, Unit
+from engine.request import DocumentUse
 from engine.runtime import arrangement
 from engine.runtime.account import Account
 from engine.runtime.arrangement import Arrangement
@@ -147,10 +149,20 @@ class ComposedTokens:
         finally:
             self._context.remove(0, sequence=_WORK)
 
-    def encoded(self, prompt: Prompt) -> tuple[int, int]:
-        """Of the prompt's units, how many have rows, and how many there are."""
+    def known(self, prompt: Prompt) -> tuple[DocumentUse, ...]:
+        """The prompt's documents; those whose rows are all known have the origin "loaded"."""
         shelf = self._shelf(prompt.segments[0].tokens)[0]
-        return sum(map(shelf.has, prompt.units)), len(prompt.units)
+        missing = {
+            segment.document
+            for segment in prompt.segments
+            if segment.document is not None
+            and segment.slice is not None
+            and not shelf.has(segment.slice.unit)
+        }
+        return tuple(
+            use if use.origin == "skipped" or index in missing else replace(use, origin="loaded")
+            for index, use in enumerate(prompt.uses)
+        )
 
     def status(self) -> dict[str, Any]:
         """For people."""

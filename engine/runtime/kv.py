@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import takewhile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.prompt import Prompt
+from engine.request import DocumentUse
+from engine.runtime.account import Account
+from engine.runtime.batch import Outputs
 from engine.runtime.context import Context, Logits
 
 # A token's keys, values and logits depend in their last bits on how many tokens are computed with it: kernels
@@ -33,16 +38,33 @@ class CachedTokens:
         self._context = context
         self._chunk = CHUNK_TOKENS
         self.tokens: list[int] = []
-        # How many of the prompt's tokens were neither computed nor kept in place for it (approximate).
-        self.moved = 0
         # tokens[:_blocks] were computed in whole blocks; what was generated never is.
         self._blocks = 0
         self._logits: Logits | None = None
         self._prompt_tokens = 0
 
-    def place(self, prompt: Prompt) -> int:
-        """Make ready for `prompt`: returns how many of its tokens are reused as they are."""
-        return self.keep(prompt.tokens)
+    def run(self, prompt: Prompt, account: Account, *, patience_ms: float | None = None) -> Logits:
+        """Make the context hold `prompt`; the logits of its last token. Raises Aborted or EngineError.
+
+        Everything is computed, whatever the patience: what is left out could not be put in later.
+        """
+        account.uses = prompt.uses
+        account.reused = self.keep(prompt.tokens)
+        account.uses = tuple(_with_origin(prompt, account.reused))
+        try:
+            return self.compute(prompt.tokens)
+        finally:
+            account.computed = max(0, len(self.tokens) - account.reused)
+
+    def prepare(self, prompt: Prompt) -> int:
+        """Compute the prompt while nothing else is to do; 0, because nothing is left then. Raises Aborted."""
+        self.keep(prompt.tokens)
+        self.compute(prompt.tokens)
+        return 0
+
+    def status(self) -> dict[str, Any]:
+        """For people."""
+        return {}
 
     def keep(self, prompt: Sequence[int]) -> int:
         """Drop what `prompt` cannot reuse. Returns how many of its tokens stay: all, or whole blocks."""
@@ -82,8 +104,11 @@ class CachedTokens:
 
     def append(self, tokens: Sequence[int]) -> None:
         """Run `tokens` after the cached ones. Raises Aborted or EngineError, leaving `tokens` true."""
+        self._decode(tokens, "last")
+
+    def _decode(self, tokens: Sequence[int], outputs: Outputs) -> None:
         try:
-            self._context.decode(tokens, len(self.tokens))
+            self._context.decode(tokens, len(self.tokens), outputs=outputs)
         except BaseException:
             self._read_back(tokens)
             raise
@@ -99,11 +124,8 @@ class CachedTokens:
 
     def extend(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """As `append`; returns the logits behind each token, [len(tokens), vocabulary]."""
-        rows = []
-        for token in tokens:
-            self.append((token,))
-            rows.append(self._context.logits().copy())
-        return np.stack(rows)
+        self._decode(tokens, "all")
+        return self._context.logits_rows()
 
     def rewind(self, count: int) -> None:
         """Take back the last `count` tokens that were appended."""
@@ -135,6 +157,18 @@ class CachedTokens:
         self.tokens = []
         self._blocks = 0
         self._logits = None
+
+
+def _with_origin(prompt: Prompt, reused: int) -> Iterable[DocumentUse]:
+    """Each document's use; it counts as reused when all of its whole blocks were."""
+    kept = set()
+    end = 0
+    for segment in prompt.segments:
+        start, end = end, end + len(segment.tokens)
+        if segment.document is not None and start < reused and whole_blocks(end) <= reused:
+            kept.add(segment.document)
+    for index, use in enumerate(prompt.uses):
+        yield replace(use, origin="reused") if index in kept and use.origin == "computed" else use
 
 
 def whole_blocks(count: int) -> int:

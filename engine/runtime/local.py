@@ -1,31 +1,31 @@
-"""The engine on this machine: llama.cpp in this process, one cached sequence, exact prefix reuse."""
+"""The engine on this machine: llama.cpp in this process, and prompts that reuse what was computed before."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from engine import prompt as prompts
 from engine import suggest
 from engine.decode.heal import Vocabulary
 from engine.decode.stop import Stopper
 from engine.errors import ContextTooLong, EngineStopped
+from engine.kv.gate import Gate
 from engine.prompt import Family, Prompt
-from engine.request import Cancel, DocumentUse, Plan, Request, Suggestion
+from engine.request import Cancel, Plan, Request, Suggestion
 from engine.runtime import debug, extension
+from engine.runtime.account import Account, Reuse
 from engine.runtime.alarm import Alarm
 from engine.runtime.base import EngineInfo, OnText
+from engine.runtime.composed import ComposedTokens
 from engine.runtime.context import Aborted, Context
 from engine.runtime.generate import Generator, Run
-from engine.runtime.kv import CHUNK_TOKENS, CachedTokens, whole_blocks
 from engine.runtime.llama import Model
-from engine.runtime.moving import MovingTokens
+from engine.runtime.reuse import ReuseBuilder
 from engine.runtime.threads import default_threads
-
-Reuse = Literal["prefix", "shift"]
+from engine.settings import Settings
 
 CONTEXT_TOKENS = 4096
 _LEAST_PROMPT_TOKENS = 16
@@ -34,23 +34,37 @@ _LEAST_PROMPT_TOKENS = 16
 class LocalEngine:
     """An Engine over a GGUF file.
 
-    The prompt's longest beginning that is still in the KV cache is reused; documents stand first, so that a
-    keystroke or a second request over the same documents computes only what follows the first changed token.
-    With `reuse` "shift" a keystroke also keeps the text after the cursor: faster and approximate, which
-    `Suggestion.tokens_moved` tells (engine/runtime/moving.py); it needs the patched library and is "prefix"
-    without. `threads` 0 chooses. Raises ModelFileMissing, ModelFileCorrupt, ModelUnsupported and
-    EngineUnavailable.
+    Documents stand first in a prompt. Where the model's gate is open their keys and values are computed one
+    by one, kept, and placed wherever a prompt has them (engine/runtime/composed.py): approximate, and a
+    change of documents computes only the lines at the cursor. Elsewhere, and with the setting `reuse`
+    "prefix", the prompt's longest beginning that is still in the KV cache is reused, which is exact.
+
+    `settings` None is `reuse` "prefix" and everything else at its default; `gate` overrides what was
+    measured for the model. `threads` 0 chooses. Raises ModelFileMissing, ModelFileCorrupt, ModelUnsupported
+    and EngineUnavailable.
     """
 
     def __init__(
-        self, path: Path, *, n_ctx: int = CONTEXT_TOKENS, threads: int = 0, reuse: Reuse = "prefix"
+        self,
+        path: Path,
+        *,
+        n_ctx: int = CONTEXT_TOKENS,
+        threads: int = 0,
+        settings: Settings | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._model = Model(path)
         self._threads = threads or default_threads()
         self._context_tokens = min(n_ctx, self._model.trained_context_tokens or n_ctx)
-        self._moves = reuse == "shift" and extension.RANGED_SHIFT in extension.features()
+        self._builder = ReuseBuilder(
+            self._model,
+            settings or Settings(reuse="prefix"),
+            context_tokens=self._context_tokens,
+            threads=self._threads,
+            gate=gate,
+        )
         self._context: Context | None = None
-        self._cached: CachedTokens | None = None
+        self._reuse: Reuse | None = None
 
     @property
     def info(self) -> EngineInfo:
@@ -61,19 +75,63 @@ class LocalEngine:
             family=self._family.name,
             context_tokens=self._context_tokens,
             threads=self._threads,
-            features=(*extension.features(), *(("approximate-suffix",) if self._moves else ())),
+            features=extension.features(),
+            reuse=self._builder.gate.mode,
         )
 
     def warm(self) -> None:
         """Make now what the first suggestion would wait for: the context, and the vocabulary in order."""
-        cached = self._opened()[1]
+        self._opened()
         assert self._vocabulary is not None
-        if not cached.tokens:
-            cached.append(self._model.encode("\n", special=False)[:1] or (0,))
+
+    def prepare(self, request: Request, *, cancel: Cancel) -> int:
+        """Encode one of the request's documents, lay out its prompt, or see to what is due; pieces left."""
+        context, reuse = self._opened()
+        self._builder.settle()
+        prompt = self._assemble(request)
+        with Alarm(context.abort, cancel, budget_ms=None) as alarm:
+            try:
+                return reuse.prepare(prompt) or self._see_to(reuse, prompt, cancel)
+            except Aborted:
+                return int(alarm.cancelled)
+
+    def _see_to(self, reuse: Reuse, prompt: Prompt, cancel: Cancel) -> int:
+        """Measure the machine, or check a composed prompt against full attention, when that is due."""
+        if not isinstance(reuse, ComposedTokens):
+            return 0
+        if self._builder.calibrator.due:
+            self._builder.calibrator.run(cancel)
+        elif self._builder.shadow.due():
+            self._check(reuse, prompt)
+        return 0
+
+    def _check(self, reuse: ComposedTokens, prompt: Prompt) -> None:
+        shadow = self._builder.shadow
+        shadow.skip()
+        found = reuse.against_full(prompt)
+        if found is not None:
+            shadow.observe(found)
+        if shadow.verdict == "alarm":
+            self._builder.close()
+            self._builder.fall_back(shadow.reason)
+            self._context = self._reuse = None
+
+    def status(self) -> dict[str, Any]:
+        """How prompts are reused and why, what is cached, what was predicted and came true."""
+        return {
+            "reuse": self._builder.status() | (self._reuse.status() if self._reuse else {}),
+            "threads": self._threads,
+        }
 
     def plan(self, request: Request) -> Plan:
-        """What `suggest` would place, without running the model. Raises ContextTooLong, UsageError."""
-        return self._assemble(request).plan
+        """What `suggest` would place, without running the model. Raises ContextTooLong, UsageError.
+
+        Documents whose keys and values are known already have the origin "loaded".
+        """
+        prompt = self._assemble(request)
+        if not isinstance(self._reuse, ComposedTokens):
+            return prompt.plan
+        return replace(prompt.plan, documents=self._reuse.known(prompt))
 
     def count(self, text: str) -> int:
         """Tokens of `text`."""
@@ -81,8 +139,7 @@ class LocalEngine:
 
     def close(self) -> None:
         """Free the context and the model. Idempotent."""
-        if self._context is not None:
-            self._context.close()
+        self._builder.close()
         self._model.close()
 
     def suggest(
@@ -92,41 +149,44 @@ class LocalEngine:
 
         Raises ContextTooLong, UsageError (layout), EngineStopped, EngineError.
         """
-        context, cached = self._opened()
+        context, reuse = self._opened()
         with Alarm(context.abort, cancel or Cancel(), budget_ms=request.budget_ms) as alarm:
             stopper = Stopper(request)
             prompt = self._assemble(request)
-            tokens = prompt.tokens
-            reused = cached.place(prompt)
-            run = Run(reused=reused)
+            account, run = Account(), Run()
             try:
-                logits = cached.compute(tokens)
-                run.moved = cached.moved
-                run.computed = len(tokens) - reused - run.moved
+                logits = reuse.run(prompt, account, patience_ms=request.patience_ms)
                 self._generator.generate(
-                    request, prompt, logits, cached, run=run, alarm=alarm, stopper=stopper, on_text=on_text
+                    request, prompt, logits, reuse, run=run, alarm=alarm, stopper=stopper, on_text=on_text
                 )
             except Aborted:
-                run.computed = run.computed or max(0, len(cached.tokens) - reused)
                 run.stop = "cancelled" if alarm.cancelled else "time"
                 run.text = stopper.finish(run.text).text
-            suggestion = self._suggestion(request, prompt, run, alarm)
+            suggestion = self._suggestion(request, prompt, account, run, alarm)
+        if account.work is not None and run.first_token_ms:
+            self._builder.cost.observe(account.work, run.first_token_ms)
+            self._builder.shadow.finished()
         debug.show(prompt, suggestion)
         return suggestion
 
-    def _suggestion(self, request: Request, prompt: Prompt, run: Run, alarm: Alarm) -> Suggestion:
+    def _suggestion(
+        self, request: Request, prompt: Prompt, account: Account, run: Run, alarm: Alarm
+    ) -> Suggestion:
         text = suggest.finish(run.text, request)
         spoken = text or run.stop in ("cancelled", "time", "length")
         return Suggestion(
             text=text,
             stop=run.stop if spoken else "empty",
-            documents=tuple(_with_origin(prompt, run.reused)),
-            tokens_computed=run.computed,
-            tokens_reused=run.reused,
-            tokens_moved=run.moved,
+            documents=tuple(account.uses),
+            tokens_computed=account.computed,
+            tokens_reused=account.reused,
+            tokens_loaded=account.loaded,
+            tokens_moved=account.moved,
             tokens_generated=run.generated,
             tokens_drafted=run.drafted,
             tokens_accepted=run.accepted,
+            load_ms=account.load_ms,
+            predicted_ms=account.predicted_ms,
             first_token_ms=run.first_token_ms,
             total_ms=alarm.elapsed_ms,
             layout=prompt.layout,
@@ -142,26 +202,21 @@ class LocalEngine:
                 hint="ask for fewer tokens or raise context_tokens",
             )
         return prompts.assemble(
-            request, self._model, self._family, context_tokens=room, vocabulary=self._vocabulary
+            request,
+            self._model,
+            self._family,
+            context_tokens=room,
+            vocabulary=self._vocabulary,
+            composed=self._builder.composition,
         )
 
-    def _opened(self) -> tuple[Context, CachedTokens]:
-        """The context and its tokens; made at first use, so that counting and planning need none."""
+    def _opened(self) -> tuple[Context, Reuse]:
+        """The context and what reuses it; made at first use, so that counting and planning need none."""
         if self._model.closed:
             raise EngineStopped("the engine was closed", hint="open it again to get suggestions")
-        if self._context is None or self._cached is None:
-            self._context = Context(
-                self._model,
-                context_tokens=self._context_tokens,
-                batch_tokens=CHUNK_TOKENS,
-                threads=self._threads,
-                sequences=2 if self._moves else 1,
-            )
-            self._cached = self._tokens_of(self._context)
-        return self._context, self._cached
-
-    def _tokens_of(self, context: Context) -> CachedTokens:
-        return MovingTokens(context, self._model.piece) if self._moves else CachedTokens(context)
+        if self._context is None or self._reuse is None:
+            self._context, self._reuse = self._builder.open()
+        return self._context, self._reuse
 
     @cached_property
     def _family(self) -> Family:
@@ -174,15 +229,3 @@ class LocalEngine:
     @cached_property
     def _generator(self) -> Generator:
         return Generator(self._model, self._vocabulary)
-
-
-def _with_origin(prompt: Prompt, reused: int) -> Iterable[DocumentUse]:
-    """Each document's use; it counts as reused when all of its whole blocks were."""
-    kept = set()
-    end = 0
-    for segment in prompt.segments:
-        start, end = end, end + len(segment.tokens)
-        if segment.document is not None and start < reused and whole_blocks(end) <= reused:
-            kept.add(segment.document)
-    for index, use in enumerate(prompt.uses):
-        yield replace(use, origin="reused") if index in kept and use.origin == "computed" else use

@@ -50,11 +50,11 @@ def use_home(home: Path) -> None:
 def open_local(model: Path, settings: Settings) -> tuple[LocalEngine, str]:
     """The engine over `model`, and why it reuses what it does; its gate is opened when no study opened it."""
     engine = _open(model, settings)
-    if settings.reuse == "documents" and engine.status().get("reuse") != "documents":
+    if settings.reuse == "documents" and engine.info.reuse != "documents":
         engine.close()
         _open_gate(model)
         engine = _open(model, settings)
-    return engine, str(engine.status().get("reason", ""))
+    return engine, str(engine.status()["reuse"]["reason"])
 
 
 def _open(model: Path, settings: Settings) -> LocalEngine:
