@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,7 +10,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.decode.draft import BatchCosts, Chances, Drafter
 from engine.decode.heal import Healer, Vocabulary
+from engine.decode.lookup import Lookup
 from engine.decode.sample import Sampler
 from engine.decode.stop import Stopper, Verdict
 from engine.decode.stream import Utf8Stream
@@ -19,6 +22,10 @@ from engine.runtime.alarm import Alarm
 from engine.runtime.base import OnText
 from engine.runtime.context import Aborted, Logits
 from engine.runtime.llama import Model
+
+
+# Of a suffix that the prompt does not show, so much is looked up in.
+_SUFFIX_CHARACTERS = 4000
 
 
 class Growing(Protocol):
@@ -73,11 +80,18 @@ class Run:
 
 
 class Generator:
-    """Generates for one model, request after request. Not thread-safe."""
+    """Generates for one model, request after request. Not thread-safe.
 
-    def __init__(self, model: Model, vocabulary: Vocabulary) -> None:
+    `drafts` is the longest draft (0: none), for a context of as many outputs and one more; what drafts cost
+    and how often they are right is learned over requests.
+    """
+
+    def __init__(self, model: Model, vocabulary: Vocabulary, *, drafts: int = 0) -> None:
         self._model = model
         self._vocabulary = vocabulary
+        self._most_drafted = drafts
+        self._chances = Chances()
+        self.costs = BatchCosts()
 
     def generate(
         self,
@@ -95,25 +109,99 @@ class Generator:
         sampler, stream = Sampler(request), Utf8Stream()
         healer = Healer(self._vocabulary, prompt.heal)
         ends = self._model.eog | prompt.stops
+        ahead = _Ahead(tokens, run, self.costs, self._drafter(prompt, request))
         shown = 0
-        while not alarm.cancelled:
-            token = sampler.pick(logits, allowed=healer.allowed())
-            run.count(alarm)
-            if token in ends:
-                run.end(stopper.finish(run.text))
-                return
-            fresh = healer.accept(self._model.piece(token))
-            shown += bool(fresh) or not healer.pending
-            verdict = stopper.feed(stream.feed(fresh), tokens=shown)
-            run.text = verdict.text
-            if on_text is not None and fresh:
-                on_text(verdict.text)
-            if verdict.reason is not None:
-                run.end(verdict)
-                return
-            if tokens.room() < 1:
-                run.end(stopper.finish(run.text, reason="length"))
-                return
-            tokens.append((token,))
-            logits = tokens.logits()
+        try:
+            while not alarm.cancelled:
+                token = sampler.pick(logits, allowed=healer.allowed())
+                run.count(alarm)
+                if token in ends:
+                    run.end(stopper.finish(run.text))
+                    return
+                fresh = healer.accept(self._model.piece(token))
+                shown += bool(fresh) or not healer.pending
+                verdict = stopper.feed(stream.feed(fresh), tokens=shown)
+                run.text = verdict.text
+                if on_text is not None and fresh:
+                    on_text(verdict.text)
+                if verdict.reason is not None:
+                    run.end(verdict)
+                    return
+                if not ahead.follow(token):
+                    if tokens.room() < 1:
+                        run.end(stopper.finish(run.text, reason="length"))
+                        return
+                    ahead.run(token, most=0 if healer.pending else request.max_tokens - shown - 1)
+                logits = ahead.logits()
+        finally:
+            ahead.drop()
         raise Aborted
+
+    def _drafter(self, prompt: Prompt, request: Request) -> Drafter | None:
+        if self._most_drafted < 1:
+            return None
+        references = texts(prompt)
+        history = references.pop()
+        if request.suffix and not any(segment.kind == "suffix" for segment in prompt.segments):
+            references.append(self._model.encode(request.suffix[:_SUFFIX_CHARACTERS], special=False))
+        lookup = Lookup(references, history)
+        return Drafter(lookup, chances=self._chances, costs=self.costs, longest=self._most_drafted)
+
+
+class _Ahead:
+    """What was run and is not yet picked: a token's draft, and the logits behind each of its tokens."""
+
+    def __init__(self, tokens: Growing, run: Run, costs: BatchCosts, drafter: Drafter | None) -> None:
+        self._tokens = tokens
+        self._run = run
+        self._costs = costs
+        self._drafter = drafter
+        self._draft: tuple[int, ...] = ()
+        self._rows: Sequence[Logits] | NDArray[np.float32] = ()
+        self._taken = 0
+
+    def follow(self, token: int) -> bool:
+        """`token` was picked: whether it is the draft's next, and so has been run. If not, the draft goes."""
+        if self._drafter is not None:
+            self._drafter.follow(token)
+        if self._taken < len(self._draft) and self._draft[self._taken] == token:
+            self._taken += 1
+            self._run.accepted += 1
+            return True
+        self.drop()
+        return False
+
+    def run(self, token: int, *, most: int) -> None:
+        """Run `token`, with a draft of at most `most` tokens if one is worth it."""
+        limit = min(most, self._tokens.room() - 1)
+        draft = self._drafter.draft(limit) if self._drafter is not None else ()
+        started = time.perf_counter()
+        if draft:
+            self._rows = self._tokens.extend((token, *draft))
+        else:
+            self._tokens.append((token,))
+            self._rows = (self._tokens.logits(),)
+        self._costs.observe(1 + len(draft), (time.perf_counter() - started) * 1000)
+        self._draft, self._taken = draft, 0
+        self._run.drafted += len(draft)
+
+    def logits(self) -> Logits:
+        """The logits behind the token picked last."""
+        return self._rows[self._taken]
+
+    def drop(self) -> None:
+        """Take back what of the draft was not picked."""
+        left = len(self._draft) - self._taken
+        self._draft, self._taken = (), 0
+        if left:
+            self._tokens.rewind(left)
+
+
+def texts(prompt: Prompt) -> list[Sequence[int]]:
+    """The prompt's texts as tokens: documents and the text after the cursor, and last that before it."""
+    found: dict[tuple[str, int | None], list[int]] = {}
+    for segment in prompt.segments:
+        if segment.kind in ("document", "suffix", "prefix"):
+            found.setdefault((segment.kind, segment.document), []).extend(segment.tokens)
+    history = found.pop(("prefix", None), [])
+    return [*found.values(), history]
