@@ -84,7 +84,7 @@ class Context(Transfer):
         try:
             return extension.free_cells(self.handle)
         except (extension.Refused, EngineUnavailable):
-            return self._size - sum(self._span(i) for i in range(self._sequences))
+            return self._size - sum(self.last_position(i) + 1 for i in range(self._sequences))
 
     @property
     def batch_tokens(self) -> int:
@@ -243,10 +243,6 @@ class Context(Transfer):
             raise ValueError(f"position {start} does not follow {before}")
         if last - start + 1 != count:
             raise ValueError(f"gaps between positions need {extension.LOOSE_POSITIONS}")
-
-    def _span(self, sequence: int) -> int:
-        first = int(self._c.llama_memory_seq_pos_min(self._memory, sequence))
-        return self.last_position(sequence) - first + 1 if first >= 0 else 0
 
     def _check_sequence(self, sequence: int) -> None:
         self._check_open()

@@ -37,6 +37,7 @@ class Transfer:
     @property
     def rows_supported(self) -> bool:
         """Whether `read` and `write` work here: the feature is on, and the cells are plain f16 rows."""
+        self._check_open()
         return extension.KV_ROWS in self.features and _accepted(extension.row_bytes, self.handle, "f16")
 
     @property
