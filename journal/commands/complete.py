@@ -58,9 +58,11 @@ def complete(
 
     With --json, one object on stdout: `text` (what goes in at the cursor, with the file's line ends), `stop`
     (why it ended: statement, line, suffix, length, time, eos, cancelled, or empty when there is nothing to
-    say), `documents` (each with `name`, `kind`, `tokens`, `from`: computed, reused or skipped, `cut_tokens`,
-    and, when it was cut, `cut_line`), `tokens_computed`, `tokens_reused`, `tokens_moved`,
-    `tokens_generated`, `first_token_ms`, `total_ms`, `model`, `layout`.
+    say), `documents` (each with `name`, `kind`, `tokens`, `from`: computed, loaded, reused or skipped,
+    `cut_tokens`, and, when it was cut, `cut_line` or `reason`), `tokens_computed`, `tokens_reused`,
+    `tokens_loaded` (from memory or disk), `tokens_moved` (of both, those encoded behind other text),
+    `tokens_generated`, `tokens_drafted`, `tokens_accepted`, `load_ms`, `predicted_ms` (of the first token),
+    `first_token_ms`, `total_ms`, `model`, `layout`.
 
     \b
       steerway complete src/up.py:42:9
@@ -115,12 +117,18 @@ def as_dict(suggestion: Suggestion) -> dict[str, Any]:
         "documents": [
             {"name": d.name, "kind": d.kind, "tokens": d.tokens, "from": d.origin, "cut_tokens": d.cut_tokens}
             | ({"cut_line": d.cut_line} if d.cut_line is not None else {})
+            | ({"reason": d.reason} if d.reason else {})
             for d in suggestion.documents
         ],
         "tokens_computed": suggestion.tokens_computed,
         "tokens_reused": suggestion.tokens_reused,
+        "tokens_loaded": suggestion.tokens_loaded,
         "tokens_moved": suggestion.tokens_moved,
         "tokens_generated": suggestion.tokens_generated,
+        "tokens_drafted": suggestion.tokens_drafted,
+        "tokens_accepted": suggestion.tokens_accepted,
+        "load_ms": round(suggestion.load_ms, 1),
+        "predicted_ms": round(suggestion.predicted_ms, 1),
         "first_token_ms": round(suggestion.first_token_ms, 1),
         "total_ms": round(suggestion.total_ms, 1),
         "model": suggestion.model,
@@ -138,7 +146,8 @@ def _show(suggestion: Suggestion, request: Request) -> None:
         table = Table("document", "kind", "tokens", "from", box=None, header_style="dim", pad_edge=False)
         for use in suggestion.documents:
             cut = f" (cut by {use.cut_tokens})" if use.cut_tokens else ""
-            table.add_row(use.name, use.kind, f"{use.tokens}{cut}", use.origin)
+            origin = f"{use.origin}: {use.reason}" if use.reason else use.origin
+            table.add_row(use.name, use.kind, f"{use.tokens}{cut}", origin)
         narrator.print(table)
     narrator.print(
         f"{request.path}: stopped at {suggestion.stop}; {suggestion.tokens_computed} tokens computed, "

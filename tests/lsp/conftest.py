@@ -23,7 +23,7 @@ from engine.runtime.worker import EngineThread
 from lsp.contexts import Choice, Context
 from lsp.server import Parts, SteerwayServer
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
