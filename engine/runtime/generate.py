@@ -23,7 +23,6 @@ from engine.runtime.base import OnText
 from engine.runtime.context import Aborted, Logits
 from engine.runtime.llama import Model
 
-
 # Of a suffix that the prompt does not show, so much is looked up in.
 _SUFFIX_CHARACTERS = 4000
 
