@@ -140,7 +140,8 @@ class Context(Transfer):
         rows = self.logits_rows()
         if not -len(rows) <= index < len(rows):
             raise IndexError(f"output {index} of {len(rows)}")
-        return rows[index]
+        row: Logits = rows[index]
+        return row
 
     def logits_rows(self) -> Logits:
         """All logits of the last decode, float32 [outputs, vocabulary]; a view, valid until the next one."""

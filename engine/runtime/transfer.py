@@ -110,11 +110,12 @@ class Transfer:
         """
         self._check_open()
         layers = extension.layers(self.handle)
-        return {"library": extension.version(), "layers": len(layers), "flash_attention": 1} | {
-            name: _run_lengths([getattr(layer, name) for layer in layers])
-            for name in extension.Layer.__annotations__
-            if name != "index"
-        }
+        facts: dict[str, str | int | float] = {"library": extension.version(), "layers": len(layers)}
+        facts["flash_attention"] = 1
+        for name in extension.Layer.__annotations__:
+            if name != "index":
+                facts[name] = _run_lengths([getattr(layer, name) for layer in layers])
+        return facts
 
     def _write(
         self, rows: RowBytes, total: int, first: int, count: int, position: int, delta: int,

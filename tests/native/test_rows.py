@@ -425,4 +425,4 @@ def test_identity_names_what_rows_depend_on(shared: tuple[Model, Context]) -> No
     assert facts["library"] == extension.version()
     assert {"layers", "k_width", "v_width", "n_rot", "rope_type", "freq_base", "k_type"} <= facts.keys()
     assert all(isinstance(value, str | int | float) for value in facts.values())
-    assert facts["k_width"].startswith(f"{facts['layers']}x")
+    assert str(facts["k_width"]).startswith(f"{facts['layers']}x")
