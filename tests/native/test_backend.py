@@ -12,6 +12,7 @@ import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -300,6 +301,17 @@ def test_the_first_of_two_builds_stays(tmp_path: Path) -> None:
         cache.put_folder(tmp_path / name, tmp_path / "cache" / "key")
     assert (tmp_path / "cache" / "key" / "it.whl").read_text() == "first"
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["key"]
+
+
+def test_the_libraries_do_not_name_the_folder_they_were_built_in() -> None:
+    """Else two builds of the same sources would differ."""
+    spec = find_spec("llama_cpp")
+    assert spec is not None
+    assert spec.origin is not None
+    libraries = list((Path(spec.origin).parent / "lib").glob("*llama.*"))
+    assert libraries
+    for library in libraries:
+        assert b"/steerway-native-" not in library.read_bytes(), library.name
 
 
 def test_every_patch_is_a_document() -> None:

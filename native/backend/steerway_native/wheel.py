@@ -63,8 +63,8 @@ def _build(key: str, native: Path) -> Path:
 def _run_backend(source: Path, out: Path, build: Path, version: str) -> None:
     from scikit_build_core import build as backend
 
-    settings = options.config_settings(version) | {"build-dir": str(build)}
     with _inside(source), _plain_paths(source):
+        settings = options.config_settings(version) | {"build-dir": str(build)}  # takes up the flags set here
         backend.build_wheel(str(out), settings)
 
 
