@@ -5,7 +5,7 @@
 #
 # Needs: CUDA toolkit with cuBLAS (nvcc on PATH), a C++ compiler, Python >= 3.11 with venv.
 # Without a network: STEERWAY_SDIST (the source distribution), PIP_NO_INDEX=1 and PIP_FIND_LINKS (a folder of wheels),
-# STEERWAY_HOME (with the small model in its cache). Takes 10 minutes on 16 cores.
+# STEERWAY_HOME (with the small and the default model in its cache). Takes 10 minutes on 16 cores.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
