@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 MOST_TOKENS = 256
 LEAST_TOKENS = 64
-CHAIN_TOKENS = 2048
+CHAIN_TOKENS = 1536
 # What no line break ends within MOST_TOKENS is cut after so many characters.
 LINE_CHARACTERS = 512
 

@@ -52,7 +52,8 @@ class _Composer:
         self._parts = parts
         self._composition = composition
         self._request = parts.request
-        self._limit = min(parts.limit, composition.attention_tokens or parts.limit)
+        most = composition.attention_tokens
+        self._limit = parts.limit if most is None else min(parts.limit, most)
         self._edited = self._file = read(parts, composition)
         if parts.layout.hole not in ("fim", "anchor"):
             self._file = replace(self._edited, rest=parts.layout.suffix, after=(), cut_after=0)

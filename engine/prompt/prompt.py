@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from engine.kv.chunks import CHAIN_TOKENS
 from engine.request import DocumentUse, Plan
 
 SegmentKind = Literal["header", "document", "prefix", "suffix", "marker"]
@@ -21,7 +22,6 @@ Part = Literal["header", "document", "file", "near", "marker"]
 CompositionLayout = Literal["sequential", "shared"]
 
 NEAR_TOKENS = 32
-CHAIN_TOKENS = 2048
 _DIGEST_BYTES = 16
 
 
