@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from engine.runtime.alarm import Alarm
 from engine.runtime.base import OnText
 from engine.runtime.context import Aborted, Logits
 from engine.runtime.llama import Model
+from engine.runtime.threads import Pace
 
 # Of a suffix that the prompt does not show, so much is looked up in.
 _SUFFIX_CHARACTERS = 4000
@@ -82,13 +83,17 @@ class Generator:
     """Generates for one model, request after request. Not thread-safe.
 
     `drafts` is the longest draft (0: none), for a context of as many outputs and one more; what drafts cost
-    and how often they are right is learned over requests.
+    and how often they are right is learned over requests. `pace` chooses the number of threads, for
+    requests that come with `set_threads`.
     """
 
-    def __init__(self, model: Model, vocabulary: Vocabulary, *, drafts: int = 0) -> None:
+    def __init__(
+        self, model: Model, vocabulary: Vocabulary, *, drafts: int = 0, pace: Pace | None = None
+    ) -> None:
         self._model = model
         self._vocabulary = vocabulary
         self._most_drafted = drafts
+        self.pace = pace
         self._chances = Chances()
         self.costs = BatchCosts()
 
@@ -103,12 +108,14 @@ class Generator:
         alarm: Alarm,
         stopper: Stopper,
         on_text: OnText | None = None,
+        set_threads: Callable[[int], None] | None = None,
     ) -> None:
         """Decode behind `tokens`, whose last token's logits are `logits`, into `run`. Raises Aborted."""
         sampler, stream = Sampler(request), Utf8Stream()
         healer = Healer(self._vocabulary, prompt.heal)
         ends = self._model.eog | prompt.stops
-        ahead = _Ahead(tokens, run, self.costs, self._drafter(prompt, request))
+        clock = _Clock(self.costs, self.pace, set_threads)
+        ahead = _Ahead(tokens, run, clock, self._drafter(prompt, request))
         shown = 0
         try:
             while not alarm.cancelled:
@@ -150,10 +157,10 @@ class Generator:
 class _Ahead:
     """What was run and is not yet picked: a token's draft, and the logits behind each of its tokens."""
 
-    def __init__(self, tokens: Growing, run: Run, costs: BatchCosts, drafter: Drafter | None) -> None:
+    def __init__(self, tokens: Growing, run: Run, clock: _Clock, drafter: Drafter | None) -> None:
         self._tokens = tokens
         self._run = run
-        self._costs = costs
+        self._clock = clock
         self._drafter = drafter
         self._draft: tuple[int, ...] = ()
         self._rows: Sequence[Logits] | NDArray[np.float32] = ()
@@ -174,13 +181,13 @@ class _Ahead:
         """Run `token`, with a draft of at most `most` tokens if one is worth it."""
         limit = min(most, self._tokens.room() - 1)
         draft = self._drafter.draft(limit) if self._drafter is not None else ()
-        started = time.perf_counter()
+        self._clock.start()
         if draft:
             self._rows = self._tokens.extend((token, *draft))
         else:
             self._tokens.append((token,))
             self._rows = (self._tokens.logits(),)
-        self._costs.observe(1 + len(draft), (time.perf_counter() - started) * 1000)
+        self._clock.stop(1 + len(draft))
         self._draft, self._taken = draft, 0
         self._run.drafted += len(draft)
 
@@ -194,6 +201,34 @@ class _Ahead:
         self._draft, self._taken = (), 0
         if left:
             self._tokens.rewind(left)
+
+
+class _Clock:
+    """Times what is run, for those who learn from it, and sets the threads it runs with."""
+
+    def __init__(
+        self, costs: BatchCosts, pace: Pace | None, set_threads: Callable[[int], None] | None
+    ) -> None:
+        self._costs = costs
+        self._pace = pace if set_threads is not None else None
+        self._set_threads = set_threads
+        self._threads = 0
+        self._started = 0.0
+
+    def start(self) -> None:
+        """A batch begins."""
+        threads = self._pace.threads if self._pace is not None else self._threads
+        if threads != self._threads and self._set_threads is not None:
+            self._threads = threads
+            self._set_threads(threads)
+        self._started = time.perf_counter()
+
+    def stop(self, size: int) -> None:
+        """The batch of `size` tokens is done."""
+        ms = (time.perf_counter() - self._started) * 1000
+        self._costs.observe(size, ms)
+        if self._pace is not None and size == 1:
+            self._pace.observe(ms)
 
 
 def texts(prompt: Prompt) -> list[Sequence[int]]:
