@@ -171,6 +171,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stop_at: Annotated[
         Literal["line", "statement", "block"], Meta(description="Where a suggestion ends.")
     ] = "statement"
+    drafts: Annotated[
+        Literal["on", "off"],
+        Meta(
+            description="Whether tokens that the documents or the file have at such a place are tried several"
+            " at once, where that pays."
+        ),
+    ] = "on"
     temperature: Annotated[
         float, Meta(ge=0.0, le=2.0, description="Sampling temperature; 0 takes the likeliest token.")
     ] = 0.0

@@ -23,8 +23,8 @@ from engine.runtime.composed import ComposedTokens
 from engine.runtime.context import Aborted, Context
 from engine.runtime.generate import Generator, Run
 from engine.runtime.llama import Model
-from engine.runtime.reuse import ReuseBuilder
-from engine.runtime.threads import default_threads
+from engine.runtime.reuse import OUTPUTS, ReuseBuilder
+from engine.runtime.threads import Pace, default_threads
 from engine.settings import Settings
 
 CONTEXT_TOKENS = 4096
@@ -56,9 +56,10 @@ class LocalEngine:
         self._model = Model(path)
         self._threads = threads or default_threads()
         self._context_tokens = min(n_ctx, self._model.trained_context_tokens or n_ctx)
+        self._settings = settings or Settings(reuse="prefix")
         self._builder = ReuseBuilder(
             self._model,
-            settings or Settings(reuse="prefix"),
+            self._settings,
             context_tokens=self._context_tokens,
             threads=self._threads,
             gate=gate,
@@ -120,7 +121,7 @@ class LocalEngine:
         """How prompts are reused and why, what is cached, what was predicted and came true."""
         return {
             "reuse": self._builder.status() | (self._reuse.status() if self._reuse else {}),
-            "threads": self._threads,
+            "threads": self._generator.pace.threads if self._generator.pace else self._threads,
         }
 
     def plan(self, request: Request) -> Plan:
@@ -157,7 +158,15 @@ class LocalEngine:
             try:
                 logits = reuse.run(prompt, account, patience_ms=request.patience_ms)
                 self._generator.generate(
-                    request, prompt, logits, reuse, run=run, alarm=alarm, stopper=stopper, on_text=on_text
+                    request,
+                    prompt,
+                    logits,
+                    reuse,
+                    run=run,
+                    alarm=alarm,
+                    stopper=stopper,
+                    on_text=on_text,
+                    set_threads=context.set_threads,
                 )
             except Aborted:
                 run.stop = "cancelled" if alarm.cancelled else "time"
@@ -228,4 +237,7 @@ class LocalEngine:
 
     @cached_property
     def _generator(self) -> Generator:
-        return Generator(self._model, self._vocabulary)
+        composes = self._builder.gate.mode == "documents"
+        drafts = OUTPUTS - 1 if composes and self._settings.drafts == "on" else 0
+        pace = Pace(self._threads) if composes and not self._settings.threads else None
+        return Generator(self._model, self._vocabulary, drafts=drafts, pace=pace)

@@ -32,14 +32,14 @@ def lines(name: str, count: int) -> str:
 
 
 DOCUMENTS = tuple(
-    Document(f"{name}.py", lines(name, 5), kind="source", language="python")
+    Document(f"{name}.py", lines(name, 3), kind="source", language="python")
     for name in ("book", "ledger", "entry", "rate", "user", "day", "tax", "sum")
 )
-FILE = lines("refund", 12)
-CURSOR = FILE.index("def refund_9") + len("def refund_9(amount, memo):\n    return ")
+FILE = lines("refund", 8)
+CURSOR = FILE.index("def refund_5") + len("def refund_5(amount, memo):\n    return ")
 REQUEST = Request(
     prefix=FILE[:CURSOR],
-    suffix="\n\n\n" + FILE[FILE.index("def refund_10") :],
+    suffix="\n\n\n" + FILE[FILE.index("def refund_6") :],
     path="refund.py",
     language="python",
     repository="shop",
@@ -55,7 +55,7 @@ def open_engine(small_model: Path) -> Iterator[Open]:
     def open_(repair: Repair | None = None, **options: object) -> LocalEngine:
         settings = Settings(**options)  # type: ignore[arg-type]
         gate = Gate(mode="documents", repair=repair or Repair())
-        opened.append(LocalEngine(small_model, n_ctx=2048, threads=1, settings=settings, gate=gate))
+        opened.append(LocalEngine(small_model, n_ctx=1024, threads=1, settings=settings, gate=gate))
         return opened[-1]
 
     yield open_
@@ -111,7 +111,7 @@ def test_a_keystroke_computes_what_was_typed(engine: LocalEngine) -> None:
     prepare(engine, REQUEST)
     engine.suggest(REQUEST)
     typed = REQUEST.prefix
-    for character in "refund(9":
+    for character in "refund(5":
         typed += character
         suggestion = engine.suggest(replace(REQUEST, prefix=typed))
         assert suggestion.tokens_computed <= 3
@@ -120,7 +120,7 @@ def test_a_keystroke_computes_what_was_typed(engine: LocalEngine) -> None:
 
 def test_an_edit_elsewhere_computes_the_change_and_the_lines_at_the_cursor(engine: LocalEngine) -> None:
     prepare(engine, REQUEST)
-    at = FILE.index("return refund(3")
+    at = FILE.index("return refund(2")
     edited = replace(REQUEST, prefix=FILE[:at] + "memo = memo.strip()\n    " + FILE[at:CURSOR])
     suggestion = engine.suggest(edited)
     near = engine._builder.gate.repair.near_tokens
@@ -177,7 +177,7 @@ def test_one_document_is_the_ordinary_prompt_bit_for_bit(engine: LocalEngine, sm
 
 def test_everything_blended_is_full_attention(open_engine: Open) -> None:
     plain, blended = open_engine(), open_engine(Repair(blend=1.0))
-    exact = LocalEngine(plain._model.path, n_ctx=2048, threads=1)
+    exact = LocalEngine(plain._model.path, n_ctx=1024, threads=1)
     request = replace(REQUEST, prefix="entry = boo", suffix="")
     full = logits(blended, request)
     tokens = blended._assemble(request).tokens
