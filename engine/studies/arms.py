@@ -60,7 +60,6 @@ class Arm:
     reversed: bool = False
     shuffled: bool = False
     pairs: bool = False
-    q8_0: bool = False
     temperature: float = 1.0
     bias: float = 0.0
     link: int = 0
@@ -69,6 +68,7 @@ class Arm:
     near: int | None = None
     sink: int = 0
     primer: int = 0
+    q8_0: bool = False
 
     @property
     def name(self) -> str:
@@ -123,6 +123,16 @@ def arms_of(named: str) -> dict[str, tuple[str, ...]]:
     }
 
 
+def to_judge(named: str, judge: str | None) -> str:
+    """The arm that decides on the gate: `judge`, REPAIR for `core`, "" to choose one. Raises UsageError."""
+    if judge is None:
+        return REPAIR if named == "core" else ""
+    name = parse(judge).name
+    if name not in arms_of(named).get("separate", ()):
+        raise UsageError(f"{judge} is not among the arms", hint="name it in --arms, too", subject=judge)
+    return name
+
+
 def _number(key: str, value: str, text: str) -> dict[str, object]:
     try:
         number = float(value)
@@ -147,17 +157,14 @@ def _swept(layout: str, *words: str) -> tuple[str, ...]:
     return tuple(f"{layout}+{word}" for word in words)
 
 
+REPAIR = "sequential+pairs+link=32+near=32"
 CORE: dict[str, tuple[str, ...]] = {
     "separate": (
-        *("full", "again", "none", "plain", "sequential", "shared"),
-        *_swept("sequential", "T=0.95", "bias=0.5", "link=16", "pairs", "near=32", "near=32+q8_0"),
+        *("full", "none", "sequential", "sequential+pairs", "sequential+near=32"),
+        *(REPAIR, f"{REPAIR}+q8_0", "chained+near=32"),
     ),
-    "same": (
-        *("full", "again", "none", "plain", "sequential", "shared"),
-        *_swept("sequential", "bias=0.5", "link=16"),
-        *_swept("chained", "near=32", "near=32+q8_0"),
-    ),
-    "edit": ("full", "none", "stale", "stale+link=16", "pie", "pie+link=16"),
+    "same": ("full", "none", "sequential", "chained+near=32", "chained+near=32+q8_0"),
+    "edit": ("full", "again", "none", "stale", "stale+link=16", "pie", "pie+link=16"),
     "keystroke": (
         *("full", "again", "none", "stale", "sequential"),
         *_swept("sequential", "link=8", "link=16", "link=32"),
@@ -166,15 +173,19 @@ CORE: dict[str, tuple[str, ...]] = {
 }
 _REPAIRS = (
     *("reversed", "shuffled", "T=0.9", "T=0.95", "T=1.05", "T=1.1"),
-    *("bias=-1", "bias=-0.5", "bias=-0.25", "bias=0.25", "bias=1", "link=4", "link=8", "link=32"),
-    *("near=0", "near=16", "near=32", "pairs", "q8_0"),
+    *("bias=-1", "bias=-0.5", "bias=-0.25", "bias=0.25", "bias=1", "bias=0.5"),
+    *("link=4", "link=8", "link=16", "link=32", "link=64"),
+    *("near=0", "near=16", "near=32", "pairs", "pairs+link=32", "q8_0", "near=32+q8_0", "pairs+near=32"),
     *("sink=16", "sink=32", "sink=64", "primer=32", "primer=64"),
     *("blend=0.05+pick=random", "blend=0.15+pick=random", "blend=0.3+pick=random", "blend=1"),
     *("blend=0.05+pick=oracle", "blend=0.15+pick=oracle", "blend=0.3+pick=oracle"),
 )
+_LAYOUTS = ("plain", "shared")
 _SHARED = _swept("shared", "reversed", "T=0.95", "T=1.05", "bias=-0.5", "bias=0.5", "bias=1")
 ALL: dict[str, tuple[str, ...]] = {
-    "separate": tuple(dict.fromkeys((*CORE["separate"], *_swept("sequential", *_REPAIRS), *_SHARED))),
+    "separate": tuple(
+        dict.fromkeys((*CORE["separate"], "again", *_LAYOUTS, *_swept("sequential", *_REPAIRS), *_SHARED))
+    ),
     "same": tuple(
         dict.fromkeys(
             (

@@ -27,7 +27,7 @@ def study() -> None:
 @study.command("kv-reuse")
 @click.argument("model", required=False)
 @click.option(
-    "--targets", metavar="N", type=click.IntRange(4, 2000), help="How many places are completed; 36."
+    "--targets", metavar="N", type=click.IntRange(4, 2000), help="How many places are completed; 56."
 )
 @click.option(
     "--arms",
@@ -68,6 +68,9 @@ def study() -> None:
 @click.option(
     "--resume/--fresh", default=True, help="Go on where a run stopped (the default), or start over."
 )
+@click.option(
+    "--judge", metavar="ARM", help="The arm that decides on the gate; the likeliest one of ours for `core`."
+)
 @click.option("--no-loading", is_flag=True, help="Leave out the times of loading and computing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def kv_reuse(
@@ -79,6 +82,7 @@ def kv_reuse(
     half: str,
     out: Path | None,
     resume: bool,
+    judge: str | None,
     no_loading: bool,
     as_json: bool,
 ) -> None:
@@ -100,13 +104,14 @@ def kv_reuse(
     from engine.settings import load
     from engine.studies import kv_reuse as run
     from engine.studies import report
-    from engine.studies.arms import arms_of
+    from engine.studies.arms import arms_of, to_judge
 
     compared = arms_of(named)
+    judged = to_judge(named, judge)
     chosen = model or load().model
     path = provision.locate(chosen)
     count = targets or run.DEFAULT_TARGETS
-    plan = _plan(chosen, path, count, compared, seed, corpus, half, loading=not no_loading)
+    plan = _plan(chosen, path, count, compared, seed, corpus, half, judge=judged, loading=not no_loading)
     folder = out or _own_folder(plan)
     command = (
         f"steerway study kv-reuse {plan.model} --targets {count} --arms {named} --seed {seed} --half {half}"
@@ -151,6 +156,7 @@ def _plan(
     corpus: tuple[Path, ...],
     half: Any,
     *,
+    judge: str,
     loading: bool,
 ) -> Plan:
     from engine.models import catalogue, digest
@@ -161,4 +167,5 @@ def _plan(
     return run.Plan(
         model=name, sha256=digest.of(path), targets=targets, seed=seed, arms=arms, packages=packages,
         loading=loading,
+        judge=judge,
     )  # fmt: skip

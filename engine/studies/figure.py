@@ -50,10 +50,11 @@ class Axis:
 def draw(document: dict[str, Any]) -> str:
     """The whole figure."""
     parts, top = _heading(document), 64.0
+    axis = _common_axis(document["sets"])
     for name, rows in document["sets"].items():
         shown = sorted((row for row in rows if row["arm"] != "full"), key=lambda row: float(row["kl"][0]))
         if shown:
-            panel, top = _panel(name, shown, top)
+            panel, top = _panel(name, shown, top, axis)
             parts += panel
     if document["loading"]:
         panel, top = _loading(document["loading"], top)
@@ -85,11 +86,16 @@ def _heading(document: dict[str, Any]) -> list[str]:
     ]
 
 
-def _panel(name: str, rows: Sequence[dict[str, Any]], top: float) -> tuple[list[str], float]:
+def _common_axis(sets: dict[str, list[dict[str, Any]]]) -> Axis:
+    """One axis for all panels, so that they can be compared."""
+    found = [row["kl"] for rows in sets.values() for row in rows if row["arm"] != "full"] or [[0.01] * 4]
+    low = max(min(low for _, low, _, _ in found), 1e-4)
+    return Axis(_floor(low), _ceiling(max(high for _, _, high, _ in found)), _LEFT, _WIDTH - _RIGHT - 60)
+
+
+def _panel(name: str, rows: Sequence[dict[str, Any]], top: float, axis: Axis) -> tuple[list[str], float]:
     """One set: a dot and its interval for each arm."""
-    lows, highs = zip(*((row["kl"][1], row["kl"][2]) for row in rows), strict=True)
-    axis = Axis(_floor(max(min(lows), 1e-4)), _ceiling(max(highs)), _LEFT, _WIDTH - _RIGHT - 60)
-    first, colour = top + 34, _COLOURS[name]
+    first, colour = top + 38, _COLOURS[name]
     end = first + len(rows) * _ROW
     parts = [
         _text(
@@ -140,14 +146,14 @@ def _loading(rows: Sequence[dict[str, Any]], top: float) -> tuple[list[str], flo
         _text(
             16,
             top + 14,
-            f"milliseconds to have a document's keys and values in place, by its tokens ({kind} rows)",
+            f"time to have a document's keys and values in place, by its tokens ({kind} rows)",
             weight=600,
         )
     ]
     for tick in up.ticks():
         y = up.at(tick)
         parts.append(f"<line x1='80' x2='{_WIDTH - 190}' y1='{y:.1f}' y2='{y:.1f}' stroke='{_GRID}'/>")
-        parts.append(_text(72, y + 4, f"{tick:g} ms", size=11, anchor="end", fill=_GREY))
+        parts.append(_text(72, y + 4, _duration(tick), size=11, anchor="end", fill=_GREY))
     for row in shown:
         parts.append(
             _text(
@@ -185,6 +191,10 @@ def _grid(axis: Axis, top: float, end: float, unit: str) -> list[str]:
         parts.append(f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{top:.1f}' y2='{end:.1f}' stroke='{_GRID}'/>")
         parts.append(_text(x, end + 14, f"{tick:g}{unit}", size=11, anchor="middle", fill=_GREY))
     return parts
+
+
+def _duration(ms: float) -> str:
+    return f"{ms:g} ms" if ms < 1000 else f"{ms / 1000:g} s"
 
 
 def _floor(value: float) -> float:

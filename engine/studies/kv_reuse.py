@@ -19,10 +19,10 @@ from engine.studies.tasks import SETS, Language, Set, Task
 
 FORMAT = 1
 PACKAGES = 16
-DEFAULT_TARGETS = 36
+DEFAULT_TARGETS = 56
 LEAST_TARGETS = len(SETS)
 # Of all targets: the two sets the gate is decided on get most.
-SHARES: dict[Set, int] = {"separate": 6, "same": 5, "edit": 2, "keystroke": 3}
+SHARES: dict[Set, int] = {"separate": 6, "same": 5, "edit": 1, "keystroke": 2}
 LOADING = "loading"
 Half = Literal["both", "first", "second"]
 
@@ -48,7 +48,10 @@ class Bench(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """One run: which model, how much, which arms, which code. `model` is its name, `sha256` its file's."""
+    """One run: which model, how much, which arms, which code. `model` is its name, `sha256` its file's.
+
+    `judge` is the arm that decides on the gate; "" chooses one on every other package.
+    """
 
     model: str
     sha256: str
@@ -57,6 +60,7 @@ class Plan:
     arms: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: arms.CORE)
     packages: tuple[Package, ...] = ()
     loading: bool = True
+    judge: str = ""
 
     @property
     def identity(self) -> dict[str, Any]:

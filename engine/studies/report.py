@@ -41,7 +41,9 @@ def write(
     With a folder for gates and a repair that passes, the gate of this model file is written too.
     """
     document = _document(results, plan, command=command, threads=threads)
-    chosen = summary.choose(results, plan.identity, date=document["machine"]["date"], command=command)
+    chosen = summary.choose(
+        results, plan.identity, judge=plan.judge, date=document["machine"]["date"], command=command
+    )
     document["chosen"] = asdict(chosen) if chosen else None
     document["gate"] = None
     if chosen and not chosen.why and gates is not None:

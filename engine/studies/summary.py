@@ -111,19 +111,21 @@ def repair_of(arm: Arm) -> Repair | None:
     )
 
 
-def choose(results: Results, identity: Mapping[str, Any], *, date: str, command: str) -> Choice | None:
+def choose(
+    results: Results, identity: Mapping[str, Any], *, judge: str, date: str, command: str
+) -> Choice | None:
     """The arm with the least KL on separate files of every other package, judged on the rest.
 
-    Only arms that the engine can run take part; where there is but one, nothing is chosen and every target
-    judges it. Chunks of the edited file are judged chained, as the engine encodes them, with as many near
-    tokens. None when nothing fits to be judged.
+    Only arms that the engine can run take part. With an arm to `judge`, nothing is chosen and every target
+    judges that one. Chunks of the edited file are judged chained, as the engine encodes them, with as many
+    near tokens. None when nothing fits to be judged.
     """
     targets, seed = every(results), identity["seed"]
     names = [entry.partition(" ")[0] for entry in identity["corpus"]]
-    open_ = [name for name in identity["arms"].get("separate", ()) if repair_of(arms.parse(name))]
-    tuning = rows(split(targets, names, "tuning" if len(open_) > 1 else "all"), seed=seed)
-    judged = rows(split(targets, names, "report" if len(open_) > 1 else "all"), seed=seed)
-    fit = [row for row in tuning.get("separate", ()) if row.arm in open_]
+    tuning = rows(split(targets, names, "all" if judge else "tuning"), seed=seed)
+    judged = rows(split(targets, names, "all" if judge else "report"), seed=seed)
+    fit = [row for row in tuning.get("separate", ()) if repair_of(arms.parse(row.arm))]
+    fit = [row for row in fit if row.arm == judge] if judge else fit
     chunks = [row for row in judged.get("same", ()) if row.arm.startswith("chained+near=")]
     if not fit or not chunks:
         return None
