@@ -143,7 +143,7 @@ def features() -> tuple[str, ...]:
 
 
 def version() -> str:
-    """Version of the patched library, such as "0.3.36+steerway.1"; "" on a stock one."""
+    """Version of the patched library, such as "0.3.36+steerway.2"; "" on a stock one."""
     found = _library()
     return str(found.steerway_version().decode()) if found else ""
 
