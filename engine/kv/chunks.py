@@ -166,9 +166,9 @@ def _ranks(facts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _facts(line: str) -> int:
     """What a line without its end says of itself, packed."""
-    body = line.strip()
+    body = line.strip()[:_REMEMBERED_CHARACTERS]  # _OPENS takes the square of a line's blanks
     if not body:
-        return _BLANK | (1 + len(line) // 16)
+        return _BLANK | min(1 + len(line) // 16, _TOKENS_MASK)
     flags = _CLOSER if _CLOSES.match(body) else 0
     flags |= _COMMENT if _LEADS.match(line) else 0
     flags |= _OPENER if _OPENS.match(body) else 0
