@@ -125,8 +125,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="How much before the cursor is always computed.", extra=_unit("tokens")),
     ] = "auto"
     co_encode: Annotated[
-        Literal["auto", "on", "off"],
-        Meta(description="Whether documents that always come together are encoded together."),
+        Literal["auto", "all", "pairs", "off"],
+        Meta(
+            description="Which documents are encoded together: all of a step, behind each other, once the"
+            " engine is idle; pairs of neighbours, at once."
+        ),
     ] = "auto"
     context_tokens: Annotated[
         int, Meta(ge=256, le=1_048_576, description="The model's context window.", extra=_unit("tokens"))

@@ -43,8 +43,8 @@ class Repair:
     `layout` "sequential" rotates each to its place, "shared" lets all start where the first does. `bias` is
     added to the logit of attention to documents, `temperature` divides it. The first `link_tokens` of each
     document, and the share `blend` of all, are computed again in place. `near_tokens` before the cursor are
-    always computed. `pairs` encodes the second of two documents that are always used together behind the
-    first.
+    always computed. `pairs` encodes each second document behind the one before it; `together` also encodes
+    the documents of a step behind each other, when idle, and those rows are then used.
     """
 
     layout: Layout = "sequential"
@@ -54,6 +54,7 @@ class Repair:
     blend: Share = 0.0
     near_tokens: Annotated[int, Meta(ge=8, le=512)] = 32
     pairs: bool = False
+    together: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,13 +160,12 @@ def overridden(repair: Repair, settings: Settings) -> Repair:
         "link_tokens": settings.link_tokens,
         "blend": settings.blend_percent,
         "near_tokens": settings.near_tokens,
-        "pairs": settings.co_encode,
     }
     given = {key: value for key, value in chosen.items() if value != "auto"}
     if "blend" in given:
         given["blend"] = float(given["blend"]) / 100
-    if "pairs" in given:
-        given["pairs"] = given["pairs"] == "on"
+    if settings.co_encode != "auto":
+        given |= {"pairs": settings.co_encode == "pairs", "together": settings.co_encode == "all"}
     return msgspec.convert({**msgspec.to_builtins(repair), **given}, Repair)
 
 

@@ -21,7 +21,7 @@ from engine.kv.rows import Rows, Shape
 from engine.kv.shelf import Shelf
 from engine.prompt import Prompt, Segment, Slice, Unit
 from engine.request import DocumentUse
-from engine.runtime import arrangement
+from engine.runtime import arrangement, together
 from engine.runtime.account import Account
 from engine.runtime.arrangement import Arrangement
 from engine.runtime.cells import Cells, Placed, Span
@@ -69,6 +69,7 @@ class ComposedTokens:
         self._header: tuple[int, ...] = ()
         self._linked: tuple[Span, ...] = ()
         self._warm: tuple[int, ...] = ()
+        self._together: tuple[list[str], dict[Unit, Unit]] = ([], {})
         self._known: tuple[tuple[int, ...], Logits] | None = None
 
     def run(self, prompt: Prompt, account: Account, *, patience_ms: float | None) -> Logits:
@@ -93,8 +94,8 @@ class ComposedTokens:
     def prepare(self, prompt: Prompt) -> int:
         """One piece of idle work for `prompt`; how many are left. Raises Aborted.
 
-        In this order: units that nothing is known of are encoded, the prompt is laid out, and units known
-        from another version of their text are encoded anew.
+        In this order: units that nothing is known of are encoded, the prompt is laid out, units known from
+        another version of their text are encoded anew, and documents behind each other.
         """
         shelf, encoder = self._behind(prompt.segments[0].tokens)
         inexact = [unit for unit in prompt.units if not shelf.has(unit)]
@@ -104,14 +105,25 @@ class ComposedTokens:
             self._link(prompt, shelf)
             self.run(prompt, Account(), patience_ms=0.0)
             self._warm = prompt.tokens
-            return len(inexact)
-        for unit in (unknown or inexact)[:1]:
+            return len(inexact) + len(together.missing(shelf, self._twins(prompt)))
+        strangers = together.missing(shelf, self._twins(prompt))
+        for unit in (*unknown, *inexact, *strangers)[:1]:
             first = encoder.pending(unit)[0]
             encoder.encode(first, edited=first.name in _edited(prompt))
-        left = len(inexact) - 1 + (self._warm != prompt.tokens)
+            if not inexact and len(strangers) == 1:
+                self._warm = ()
+        left = len(inexact) + len(strangers) - 1 + (self._warm != prompt.tokens)
         if left <= 0:
             encoder.release()
         return max(0, left)
+
+    def _twins(self, prompt: Prompt) -> dict[Unit, Unit]:
+        if not self._repair.together or self._repair.layout == "shared":
+            return {}
+        units = [s.slice.unit.digest for s in prompt.segments if s.document is not None and s.slice]
+        if self._together[0] != units:
+            self._together = units, together.twins(prompt)
+        return self._together[1]
 
     def room(self) -> int:
         """How many tokens may still be appended."""
@@ -196,10 +208,11 @@ class ComposedTokens:
     def _encode_missing(self, prompt: Prompt, shelf: Shelf, encoder: Encoder, patience: _Patience) -> int:
         """Encode the documents' units that nothing is known of, the most relevant first. Tokens computed."""
         computed = 0
+        find = together.finding(shelf, self._twins(prompt))
         for segment in reversed(prompt.segments):
             if segment.document is None or segment.slice is None:
                 continue
-            known = sum(stretch.count for stretch in shelf.find(segment.slice) if stretch.rows is not None)
+            known = sum(stretch.count for stretch in find(segment.slice) if stretch.rows is not None)
             if known and len(segment.tokens) - known <= _IN_PLACE_TOKENS:
                 continue
             pending = encoder.pending(segment.slice.unit)
@@ -211,11 +224,11 @@ class ComposedTokens:
 
     def _plan(self, prompt: Prompt, shelf: Shelf, patience: _Patience) -> Arrangement:
         def afford(segment: Segment, tokens: int) -> bool:
-            return patience.allows(
-                tokens, small=_IN_PLACE_TOKENS if segment.document is not None else _TITLE_TOKENS
-            )
+            gap = segment.document is not None and tokens < len(segment.tokens)
+            return patience.allows(tokens, small=_IN_PLACE_TOKENS if gap else _TITLE_TOKENS)
 
-        found, left_out = arrangement.pieces(prompt, shelf.find, afford)
+        find = together.finding(shelf, self._twins(prompt))
+        found, left_out = arrangement.pieces(prompt, find, afford)
         plain = arrangement.arrange(prompt, found, left_out, repair=self._repair, linked=False)
         if self._repair.link_tokens and self._linked == _documents(plain, prompt):
             return arrangement.arrange(prompt, found, left_out, repair=self._repair, linked=True)

@@ -197,7 +197,7 @@ def test_everything_blended_is_full_attention(open_engine: Open) -> None:
         Repair(temperature=1.1),
         Repair(bias=-0.5),
         Repair(link_tokens=8),
-        Repair(pairs=True),
+        Repair(pairs=True, together=False),
     ],
     ids=["shared", "temperature", "bias", "link", "pairs"],
 )
@@ -244,3 +244,19 @@ def test_another_setting_or_repository_finds_nothing_of_this_one(open_engine: Op
         engine._assemble(replace(REQUEST, repository="another")).segments[0].tokens
     ):
         assert elsewhere.tokens_computed > sum(use.tokens for use in elsewhere.documents)
+
+
+def test_documents_of_a_step_become_what_full_attention_has(engine: LocalEngine) -> None:
+    request = replace(REQUEST, prefix="entry = boo", suffix="", documents=DOCUMENTS[:3])
+    engine.suggest(request)
+    reuse = engine._opened()[1]
+    assert isinstance(reuse, ComposedTokens)
+    at_once = reuse.against_full(engine._assemble(request))
+    prepare(engine, request)
+    engine.suggest(replace(request, documents=DOCUMENTS[3:5]))
+    engine.suggest(request)
+    later = reuse.against_full(engine._assemble(request))
+    assert at_once is not None
+    assert later is not None
+    assert later < at_once
+    assert later < 0.005
