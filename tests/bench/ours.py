@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -12,11 +11,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from engine.models import digest, provision
+from engine.kv.gate import Gate
+from engine.models import provision
 from engine.open import open_engine
 from engine.request import Cancel, Request, Suggestion
 from engine.runtime.local import LocalEngine
-from engine.settings import Settings, folders
+from engine.settings import Settings
 
 MODEL = "qwen2.5-coder-0.5b"
 SMALL_MODEL = "smollm2-135m"
@@ -48,38 +48,26 @@ def use_home(home: Path) -> None:
 
 
 def open_local(model: Path, settings: Settings) -> tuple[LocalEngine, str]:
-    """The engine over `model`, and why it reuses what it does; its gate is opened when no study opened it."""
-    engine = _open(model, settings)
-    if settings.reuse == "documents" and engine.info.reuse != "documents":
-        engine.close()
-        _open_gate(model)
-        engine = _open(model, settings)
-    return engine, str(engine.status()["reuse"]["reason"])
+    """The engine over `model`, and why it reuses what it does.
 
-
-def _open(model: Path, settings: Settings) -> LocalEngine:
-    engine = open_engine(str(model), settings=settings)
-    if not isinstance(engine, LocalEngine):
+    Where no study opened the gate it is opened here: costs do not depend on the quality a study measures.
+    """
+    found = open_engine(str(model), settings=settings)
+    if not isinstance(found, LocalEngine):
         raise SystemExit("name a local model")
-    return engine
-
-
-def _open_gate(model: Path) -> None:
-    """Let `model` reuse documents in this home: for costs, which do not depend on quality."""
-    sha256 = digest.of(model)
-    evidence = {
-        "targets": 40,
-        "kl_files": 0.0,
-        "kl_chunks": 0.0,
-        "top1": 1.0,
-        "match": 1.0,
-        "match_full": 1.0,
-        "date": "2026-01-01",
-        "command": "a benchmark, for timing only",
-    }
-    file = folders().state / "gates" / f"{sha256}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"model": model.stem, "sha256": sha256, "evidence": evidence}), "utf-8")
+    found.warm()
+    reason = str(found.status()["reuse"]["reason"])
+    if settings.reuse == "prefix" or found.info.reuse == "documents":
+        return found, reason
+    found.close()
+    gate = Gate(mode="documents", reason=f"opened for timing ({reason})")
+    forced = LocalEngine(
+        model, n_ctx=settings.context_tokens, threads=settings.threads, settings=settings, gate=gate
+    )
+    forced.warm()
+    if forced.info.reuse != "documents":
+        raise SystemExit(f"documents are not reused: {forced.status()['reuse']['reason']}")
+    return forced, gate.reason
 
 
 def learn(engine: LocalEngine, requests: Iterable[Request]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -17,11 +16,10 @@ from pathlib import Path
 import pytest
 
 from engine.documents import Document
+from engine.kv.gate import Gate
 from engine.kv.store import Store
-from engine.models import digest
-from engine.open import open_engine
 from engine.request import Cancel, Request, Suggestion
-from engine.runtime.base import Engine
+from engine.runtime.local import LocalEngine
 from engine.settings import Settings, folders
 
 pytestmark = pytest.mark.model
@@ -30,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 CONTEXT_TOKENS = 1024
 # Nothing is kept in memory: every change of documents reads the disk.
 DISK_ONLY = {"kv_memory_mb": 0}
-OpenEngine = Callable[..., Engine]
+OpenEngine = Callable[..., LocalEngine]
 
 
 def document(number: int) -> Document:
@@ -62,32 +60,24 @@ def settings(**changed: object) -> Settings:
     return Settings(**(values | changed))  # type: ignore[arg-type]
 
 
-def allow(model: Path) -> None:
-    """Open the gate of a model that has no study, in this test's home."""
-    evidence = {
-        "targets": 40,
-        "kl_files": 0.0,
-        "kl_chunks": 0.0,
-        "top1": 1.0,
-        "match": 1.0,
-        "match_full": 1.0,
-    }
-    evidence |= {"date": "2026-01-01", "command": "a test"}
-    study = {"model": model.stem, "sha256": digest.of(model), "evidence": evidence}
-    file = folders().state / "gates" / f"{study['sha256']}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(study), "utf-8")
+def open_documents(model: Path, **changed: object) -> LocalEngine:
+    """An engine that reuses documents, whatever was measured for the model."""
+    chosen = settings(**changed)
+    engine = LocalEngine(
+        model, n_ctx=chosen.context_tokens, threads=2, settings=chosen, gate=Gate(mode="documents")
+    )
+    engine.warm()
+    assert engine.info.reuse == "documents"
+    return engine
 
 
 @pytest.fixture
 def engines(small_model: Path, isolated_home: Path) -> Iterator[OpenEngine]:
     """Opens engines on this test's home; all are closed at its end."""
-    opened: list[Engine] = []
-    allow(small_model)
+    opened: list[LocalEngine] = []
 
-    def make(*, model: Path = small_model, **changed: object) -> Engine:
-        opened.append(open_engine(str(model), settings=settings(**changed)))
-        assert opened[-1].status()["reuse"] == "documents"
+    def make(*, model: Path = small_model, **changed: object) -> LocalEngine:
+        opened.append(open_documents(model, **changed))
         return opened[-1]
 
     yield make
@@ -104,8 +94,7 @@ def alone(
     def text(wanted: Request, *, model: Path = small_model, **changed: object) -> str:
         with monkeypatch.context() as own:
             own.setenv("STEERWAY_HOME", str(tmp_path_factory.mktemp("alone")))
-            allow(model)
-            engine = open_engine(str(model), settings=settings(**changed))
+            engine = open_documents(model, **changed)
             try:
                 return engine.suggest(wanted).text
             finally:
@@ -122,7 +111,7 @@ def blobs() -> list[Path]:
     return sorted((folders().cache / "kv").glob("??/*.kv"))
 
 
-def learn(engine: Engine, wanted: Request) -> None:
+def learn(engine: LocalEngine, wanted: Request) -> None:
     while engine.prepare(wanted, cancel=Cancel()):
         pass
 
@@ -147,7 +136,7 @@ def test_two_engines_use_one_store_at_the_same_time(engines: OpenEngine, alone: 
     expected = [alone(step) for step in steps]
     found: dict[int, list[str]] = {}
 
-    def work(number: int, engine: Engine) -> None:
+    def work(number: int, engine: LocalEngine) -> None:
         found[number] = [engine.suggest(step).text for step in steps]
 
     threads = [threading.Thread(target=work, args=(i, engines(**DISK_ONLY))) for i in range(2)]
@@ -251,10 +240,9 @@ def test_rows_of_another_model_file_are_never_used(
 ) -> None:
     other = change(small_model, tmp_path)
     engines().suggest(request(1, 2))
-    allow(other)
     found = engines(model=other).suggest(request(1, 2))
     assert found.text == alone(request(1, 2), model=other)
-    assert change is renamed or origins(found) == ["computed", "computed"]
+    assert origins(found) == ["computed", "computed"]
 
 
 def test_rows_behind_another_header_are_never_used(engines: OpenEngine, alone: Callable[..., str]) -> None:
@@ -283,10 +271,9 @@ def test_a_changed_document_is_never_served_from_its_old_text(
 
 CHILD = """
 import sys
-from engine.open import open_engine
-from engine.request import Cancel
-from tests.engine.kv.test_reliability import learn, request, settings
-engine = open_engine(sys.argv[1], settings=settings(kv_memory_mb=0))
+from pathlib import Path
+from tests.engine.kv.test_reliability import learn, open_documents, request
+engine = open_documents(Path(sys.argv[1]), kv_memory_mb=0)
 print("ready", flush=True)
 learn(engine, request(*range(20, 60)))
 print("done", flush=True)
@@ -296,7 +283,6 @@ print("done", flush=True)
 def test_an_engine_killed_while_it_writes_leaves_a_good_store(
     engines: OpenEngine, alone: Callable[..., str], small_model: Path, isolated_home: Path
 ) -> None:
-    allow(small_model)
     chance = random.Random(2)
     for _ in range(4):
         child = start(CHILD, str(small_model))
@@ -320,9 +306,9 @@ def test_an_engine_killed_while_it_writes_leaves_a_good_store(
 
 FULL = """
 import resource, signal, sys
-from engine.open import open_engine
-from tests.engine.kv.test_reliability import request, settings
-engine = open_engine(sys.argv[1], settings=settings())
+from pathlib import Path
+from tests.engine.kv.test_reliability import open_documents, request
+engine = open_documents(Path(sys.argv[1]))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 for numbers in ((1, 2), (3, 4), (1, 2)):
