@@ -24,6 +24,7 @@ from engine.documents import Document
 from engine.kv.rows import Rows
 from engine.kv.shelf import Shelf
 from engine.prompt import Unit
+from engine.runtime.composed import ComposedTokens
 from engine.runtime.local import LocalEngine
 from engine.settings import Settings
 from tests.bench import chart, measure, ours
@@ -41,7 +42,10 @@ HOLE = Hole("import lib\n\n\ndef total(values):\n    found = ", "\n    return fo
 
 def shelf_of(engine: LocalEngine) -> Shelf:
     """Where the engine keeps the rows of the header last used."""
-    raise NotImplementedError
+    reuse = engine._reuse
+    if not isinstance(reuse, ComposedTokens):
+        raise SystemExit("documents are not reused")
+    return reuse._shelf(reuse._header)[0]
 
 
 def strangers(shelf: Shelf, rows: Rows, number: int, *, start: int) -> None:
@@ -113,7 +117,6 @@ def main() -> None:
         ours.use_home(Path(home))
         engine, gate = ours.open_local(model, settings)
         pool = documents(ENCODED, tokens=DOCUMENT_TOKENS, count=engine.count)
-        ours.learn(engine, (request(HOLE, (one,), layout="repo/prefix") for one in pool))
         result = measure_all(engine, pool, rounds=options.rounds)
         engine.close()
     known, active = result
@@ -127,16 +130,21 @@ def measure_all(
     engine: LocalEngine, pool: list[Document], *, rounds: int
 ) -> tuple[dict[str, measure.Json], dict[str, measure.Json]]:
     """Rows by known and by active documents; what is known only grows, so that counts come one by one."""
-    draw, shelf = random.Random(3), shelf_of(engine)
-    rows = next(shelf.exact(unit) for unit in units(engine, pool[0]))
+    draw = random.Random(3)
+    ours.learn(engine, (request(HOLE, (one,), layout="repo/prefix") for one in pool[: KNOWN[0]]))
+    shelf = shelf_of(engine)
+    rows = shelf.exact(units(engine, pool[0])[0])
     assert rows is not None
     copied = rows.slice(0, COPIED_TOKENS)
     known: dict[str, list[Timed]] = {}
     active: dict[str, list[Timed]] = {}
-    have = ENCODED
+    have = KNOWN[0]
     for count in KNOWN:
-        strangers(shelf, copied, max(0, count - have), start=have)
-        have = max(have, count)
+        if count > have:
+            ours.learn(engine, (request(HOLE, (one,), layout="repo/prefix") for one in pool))
+            have = max(have, ENCODED)
+        strangers(shelf, copied, count - have, start=have)
+        have = count
         known[f"{count:,}"] = [
             one
             for _ in range(rounds)
@@ -145,9 +153,7 @@ def measure_all(
         if count == 100:
             for number in [number for _ in range(rounds) for number in ACTIVE]:
                 active.setdefault(str(number), []).extend(switches(engine, pool, draw, active=number))
-    return {name: row(found) for name, found in known.items()}, {
-        name: row(found) for name, found in active.items()
-    }
+    return _rows(known), _rows(active)
 
 
 def _rows(found: dict[str, list[Timed]]) -> dict[str, measure.Json]:
@@ -156,7 +162,8 @@ def _rows(found: dict[str, list[Timed]]) -> dict[str, measure.Json]:
 
 def units(engine: LocalEngine, document: Document) -> tuple[Unit, ...]:
     """The units of one document."""
-    raise NotImplementedError
+    prompt = engine._assemble(request(HOLE, (document,), layout="repo/prefix"))
+    return tuple(unit for unit in prompt.units if unit.name == document.name)
 
 
 if __name__ == "__main__":
