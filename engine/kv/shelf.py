@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from engine.kv.budgets import OPEN_MS, READ_BYTES_PER_MS
 from engine.kv.keys import unit_key
 from engine.kv.memory import Memory
 from engine.kv.rows import Rows, Shape
@@ -114,7 +115,8 @@ class Shelf:
             rows = self._store.get(key, tokens=len(unit.tokens), base=self.base(unit), shape=self._shape)
             if rows is not None:
                 self.from_disk += 1
-                self._memory.put(key, rows, compute_ms=0.0)
+                reading_ms = OPEN_MS + rows.nbytes / READ_BYTES_PER_MS
+                self._memory.put(key, rows, compute_ms=reading_ms)
         if rows is not None:
             self._remember(unit.name, _Version(unit.tokens, _chain(unit), key))
         return rows

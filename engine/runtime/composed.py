@@ -154,6 +154,7 @@ class ComposedTokens:
         tokens = prompt.tokens
         if self._known is None or self._known[0] != tokens or self._context.free_tokens < len(tokens):
             return None
+        self._bias(0, 0, 0.0)
         try:
             for start in range(0, len(tokens), CHUNK_TOKENS):
                 self._context.decode(tokens[start : start + CHUNK_TOKENS], start, sequence=_WORK)
@@ -191,8 +192,14 @@ class ComposedTokens:
             self._shelves.popitem(last=False)
         return found
 
+    def _bias(self, start: int, end: int, bias: float) -> None:
+        """Set what holds for every sequence of the context; nothing to do without a bias."""
+        if self._repair.bias:
+            self._context.set_bias(start, end, bias)
+
     def _behind(self, header: tuple[int, ...]) -> tuple[Shelf, Encoder]:
         """The shelf and the encoder of a header, which lies in the cells afterwards, computed on its own."""
+        self._bias(0, 0, 0.0)
         if header != self._header or self._cells.read(0, len(header)) is None:
             if self._header in self._shelves:
                 self._shelves[self._header][1].release()
@@ -246,7 +253,7 @@ class ComposedTokens:
         account.uses = arrangement.uses(prompt, plan.left_out, _origins(plan, placed))
         account.work = self._work(placed, total, account)
         account.predicted_ms = self._cost.predict(account.work)
-        self._context.set_bias(plan.start, plan.end, self._repair.bias)
+        self._bias(plan.start, plan.end, self._repair.bias)
         if not missing:
             if self._known is not None and self._known[0] == prompt.tokens and not placed.loaded_tokens:
                 return self._known[1]

@@ -72,9 +72,9 @@ def fresh(reference: LocalEngine) -> Callable[[Request], tuple[Suggestion, np.nd
 
 
 def prompt_logits(engine: LocalEngine) -> np.ndarray:
-    assert engine._cached is not None
-    assert engine._cached._logits is not None
-    return engine._cached._logits
+    assert engine._reuse is not None
+    assert engine._reuse._logits is not None
+    return engine._reuse._logits
 
 
 def check_like_fresh(
@@ -149,7 +149,7 @@ def test_a_cancel_in_the_prompt_leaves_the_cache_true(
     engine: LocalEngine, fresh: Callable[[Request], tuple[Suggestion, np.ndarray]]
 ) -> None:
     long = replace(HOLE, documents=(Document("long.py", Path(__file__).read_text()[:1500]),))
-    assert engine._cached is None or engine.suggest(Request("x", "")) is not None
+    assert engine._reuse is None or engine.suggest(Request("x", "")) is not None
     cancel = Cancel()
     chunks = 0
     context, _ = engine._opened()
