@@ -140,7 +140,7 @@ def _use(use: DocumentUse, lost: int, came: Iterable[str]) -> DocumentUse:
         return replace(use, tokens=0, origin="skipped", cut_tokens=cut, cut_line=None, reason=reason)
     for origin in ("computed", "loaded", "reused"):
         if origin in came:
-            return replace(use, tokens=tokens, origin=origin, cut_tokens=cut, reason=reason)  # type: ignore[arg-type]
+            return replace(use, tokens=tokens, origin=origin, cut_tokens=cut, reason=reason)
     return replace(use, tokens=tokens, cut_tokens=cut, reason=reason)
 
 
