@@ -145,8 +145,9 @@ def private(folder: Path) -> Path:
 
 def peer(connection: socket.socket) -> tuple[int, int]:
     """User id and process id (0 where the system does not say) at the other end of a Unix socket."""
-    if sys.platform == "linux":
-        data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is not None:
+        data = connection.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i"))
         pid, uid, _ = struct.unpack("3i", data)
         return uid, pid
     # LOCAL_PEERCRED of SOL_LOCAL: struct xucred begins with its version and the effective user id.

@@ -3,10 +3,10 @@
 python tests/bench/bench_service.py [--model fake] [--rounds 40] [--threads N] [--json FILE]
 
 The same requests go to an EngineThread of this process and through the socket to a service that was started
-for the measurement (in a home of its own), in turns: one token; many tokens, streamed to a callback; one token
-under 100 kB of documents. All are warm: nothing of the prompt is computed twice. Milliseconds are from `submit`
-to the future's answer. `overhead_ms` is shared minus inline, pair by pair; `token_overhead_ms` the same for each
-token of the long answers, what one request costs taken off; `ratio` is shared over inline.
+for the measurement (in a home of its own), in turns: one token; many tokens, streamed to a callback; one
+token under 100 kB of documents. All are warm: nothing of the prompt is computed twice. Milliseconds are from
+`submit` to the future's answer. `overhead_ms` is shared minus inline, pair by pair; `token_overhead_ms` the
+same for each token of the long answers, what one request costs taken off; `ratio` is shared over inline.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from engine.runtime.worker import EngineThread
 from engine.settings import Settings
 from tests.bench import measure
 
-NUMBERS = Document("numbers.py", "NUMBERS = [" + ", ".join(map(str, range(400))) + "]\n")
-MANY = Request("NUMBERS = [0, 1, 2, 3,", "]\n", documents=(NUMBERS,), max_tokens=48, stop_at="block")
+NUMBERS = Document("numbers.py", "NUMBERS = [" + ", ".join(map(str, range(24))) + "]\n")
+MANY = Request("NUMBERS = [0, 1, 2, 3,", "]\n", documents=(NUMBERS,), max_tokens=24, stop_at="block")
 ONE = replace(MANY, max_tokens=1)
 LARGE = replace(
     ONE,
