@@ -157,7 +157,7 @@ def _swept(layout: str, *words: str) -> tuple[str, ...]:
     return tuple(f"{layout}+{word}" for word in words)
 
 
-REPAIR = "sequential+pairs+link=32+near=32"
+REPAIR = "sequential+pairs+link=32+near=64"
 CORE: dict[str, tuple[str, ...]] = {
     "separate": (
         *("full", "none", "sequential", "sequential+pairs", "sequential+near=32"),

@@ -133,9 +133,10 @@ def _measured(plan: Plan, path: Path, folder: Path, *, resume: bool, command: st
         bench = run.Laboratory(path)
         try:
             with told(sys.stderr) as progress:
-                run.run(plan, bench, found, progress=progress)
+                names = run.run(plan, bench, found, progress=progress)
+            gates = folders().state / "gates"
             return report.write(
-                found, plan, folder, command=command, threads=bench.threads, gates=folders().state / "gates"
+                found, plan, names, folder, command=command, threads=bench.threads, gates=gates
             )
         finally:
             bench.close()

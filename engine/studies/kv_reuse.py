@@ -64,18 +64,15 @@ class Plan:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What must be equal for results to belong together."""
+        """What must be equal for results to belong together; more targets and arms add to what is there."""
         return {
             "study": "kv-reuse",
             "format": FORMAT,
             "model": self.model,
             "sha256": self.sha256,
-            "targets": self.targets,
             "seed": self.seed,
-            "arms": {name: list(found) for name, found in self.arms.items()},
             "corpus": [f"{one.name} {one.version} {one.digest}" for one in self.packages],
             "library": metadata.version("llama-cpp-python"),
-            "loading": self.loading,
         }
 
 
@@ -100,21 +97,21 @@ def targets(plan: Plan, language: Language) -> list[Task]:
     return [task for _, _, task in sorted(found, key=lambda one: one[:2])]
 
 
-def run(plan: Plan, bench: Bench, results: Results, *, progress: Progress) -> None:
-    """Measure what is not measured yet; a kill loses at most one target."""
+def run(plan: Plan, bench: Bench, results: Results, *, progress: Progress) -> list[str]:
+    """Measure what is not measured yet; a kill loses at most one target. Returns the targets' names."""
     todo = targets(plan, bench.language)
     progress.begin(len(todo) + len(loading.LENGTHS) * plan.loading)
     for task in todo:
-        if task.name not in results:
-            chosen = [arms.parse(name) for name in plan.arms[task.set]]
-            found = bench.measure(task, chosen, seed=plan.seed)
+        known = (results.get(task.name) or {"arms": {}})["arms"]
+        missing = [arm for name in plan.arms[task.set] if (arm := arms.parse(name)).name not in known]
+        if missing:
+            found = {**bench.measure(task, missing, seed=plan.seed), **known}
             about = {"set": task.set, "package": task.package, "prompt_tokens": task.tokens}
             results.add(task.name, {**about, "arms": found})
-            progress.step(task.name, fresh=True)
-        else:
-            progress.step(task.name, fresh=False)
+        progress.step(task.name, fresh=bool(missing))
     if plan.loading:
         _loading(todo, bench, results, progress)
+    return [task.name for task in todo]
 
 
 def _loading(todo: Sequence[Task], bench: Bench, results: Results, progress: Progress) -> None:

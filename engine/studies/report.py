@@ -34,15 +34,24 @@ Document = dict[str, Any]
 
 
 def write(
-    results: Results, plan: Plan, folder: Path, *, command: str, threads: int, gates: Path | None
+    results: Results,
+    plan: Plan,
+    names: Sequence[str],
+    folder: Path,
+    *,
+    command: str,
+    threads: int,
+    gates: Path | None,
 ) -> Document:
-    """Write kv-reuse-MODEL.json, .md and .svg into `folder`; returns the JSON's content.
+    """Write kv-reuse-MODEL.json, .md and .svg of the targets `names` into `folder`; returns the JSON.
 
     With a folder for gates and a repair that passes, the gate of this model file is written too.
     """
-    document = _document(results, plan, command=command, threads=threads)
+    targets = summary.measured(results, names, plan.arms)
+    rows = (results.get(LOADING) or {"rows": []})["rows"] if plan.loading else []
+    document = _document(targets, rows, plan, command=command, threads=threads)
     chosen = summary.choose(
-        results, plan.identity, judge=plan.judge, date=document["machine"]["date"], command=command
+        targets, plan.identity, judge=plan.judge, date=document["machine"]["date"], command=command
     )
     document["chosen"] = asdict(chosen) if chosen else None
     document["gate"] = None
@@ -58,8 +67,9 @@ def write(
     return document
 
 
-def _document(results: Results, plan: Plan, *, command: str, threads: int) -> Document:
-    targets = summary.every(results)
+def _document(
+    targets: Sequence[summary.Target], loading: Sequence[Document], plan: Plan, *, command: str, threads: int
+) -> Document:
     sets = summary.rows(targets, seed=plan.seed)
     return {
         "run": plan.identity,
@@ -71,7 +81,7 @@ def _document(results: Results, plan: Plan, *, command: str, threads: int) -> Do
             for name in sets
         },
         "sets": {name: [summary.as_dict(row) for row in rows] for name, rows in sets.items()},
-        "loading": (results.get(LOADING) or {"rows": []})["rows"],
+        "loading": list(loading),
     }
 
 

@@ -112,7 +112,7 @@ def repair_of(arm: Arm) -> Repair | None:
 
 
 def choose(
-    results: Results, identity: Mapping[str, Any], *, judge: str, date: str, command: str
+    targets: Sequence[Target], identity: Mapping[str, Any], *, judge: str, date: str, command: str
 ) -> Choice | None:
     """The arm with the least KL on separate files of every other package, judged on the rest.
 
@@ -120,7 +120,7 @@ def choose(
     judges that one. Chunks of the edited file are judged chained, as the engine encodes them, with as many
     near tokens. None when nothing fits to be judged.
     """
-    targets, seed = every(results), identity["seed"]
+    seed = identity["seed"]
     names = [entry.partition(" ")[0] for entry in identity["corpus"]]
     tuning = rows(split(targets, names, "all" if judge else "tuning"), seed=seed)
     judged = rows(split(targets, names, "all" if judge else "report"), seed=seed)
@@ -166,9 +166,15 @@ def _judged(
     return Choice(files.arm, chunks.arm, repair, evidence, kept, why)
 
 
-def every(results: Results) -> list[Target]:
-    """All measured targets."""
-    return [found for found in results.values() if "arms" in found]
+def measured(results: Results, names: Iterable[str], chosen: Mapping[str, Sequence[str]]) -> list[Target]:
+    """The measured targets among `names`, with full attention and the chosen arms of each set."""
+    targets = [found for name in names if (found := results.get(name))]
+    return [{**target, "arms": _chosen(target["arms"], chosen[target["set"]])} for target in targets]
+
+
+def _chosen(measured: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    wanted = dict.fromkeys(["full", *(arms.parse(name).name for name in names)])
+    return {name: measured[name] for name in wanted}
 
 
 def as_dict(row: Row) -> dict[str, Any]:

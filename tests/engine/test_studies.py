@@ -31,14 +31,14 @@ def language() -> tasks.Language:
     return tasks.Language(WordTokenizer(), QWEN)
 
 
-def repository(folder: Path, files: int = 8) -> Path:
+def repository(folder: Path, files: int = 6) -> Path:
     """A package whose files import each other, long enough for every set."""
     root = folder / "shop"
     root.mkdir()
     for number in range(files):
         others = [other for other in range(files) if other != number]
         lines = [f"from .part{other} import Thing{other}, make_{other}" for other in others]
-        for block in range(40):
+        for block in range(20):
             other = (number + block) % files
             lines += [
                 "",
@@ -252,10 +252,10 @@ class Silent:
     def step(self, what: str, *, fresh: bool) -> None: ...
 
 
-def plan_for(folder: Path, count: int = 16) -> kv_reuse.Plan:
+def plan_for(folder: Path, judge: str = "sequential+near=32", count: int = 8) -> kv_reuse.Plan:
     named = arms.arms_of("full,none,sequential,sequential+near=32,chained+near=32")
     package = corpus.folder(repository(folder))
-    return kv_reuse.Plan("tiny", "0" * 64, targets=count, arms=named, packages=(package,))
+    return kv_reuse.Plan("tiny", "0" * 64, targets=count, arms=named, packages=(package,), judge=judge)
 
 
 def test_a_second_run_measures_nothing_again(tmp_path: Path) -> None:
@@ -316,18 +316,24 @@ def test_what_is_added_survives_a_kill(tmp_path: Path) -> None:
 # What it leaves behind
 
 
-def finished(tmp_path: Path, *, count: int = 64) -> tuple[kv_reuse.Plan, dict[str, Any]]:
-    plan = plan_for(tmp_path, count)
+def finished(tmp_path: Path, *, count: int = 8) -> tuple[kv_reuse.Plan, dict[str, Any]]:
+    plan = plan_for(tmp_path, count=count)
     with results.opened(tmp_path / "out", plan.identity) as found:
-        kv_reuse.run(plan, CountingBench(), found, progress=Silent())
+        names = kv_reuse.run(plan, CountingBench(), found, progress=Silent())
         document = report.write(
-            found, plan, tmp_path / "out", command="steerway study", threads=2, gates=tmp_path / "gates"
+            found,
+            plan,
+            names,
+            tmp_path / "out",
+            command="steerway study",
+            threads=2,
+            gates=tmp_path / "gates",
         )
     return plan, document
 
 
 def test_tables_figure_and_json_hold_the_same_means(tmp_path: Path) -> None:
-    _, document = finished(tmp_path, count=16)
+    _, document = finished(tmp_path)
     saved = json.loads((tmp_path / "out" / "kv-reuse-tiny.json").read_text())
     rows = {row["arm"]: row for row in saved["sets"]["separate"]}
     assert rows["sequential+near=32"]["kl"][0] == pytest.approx(0.01)
@@ -342,21 +348,45 @@ def test_tables_figure_and_json_hold_the_same_means(tmp_path: Path) -> None:
 def test_the_figure_is_an_image(tmp_path: Path) -> None:
     import cairosvg
 
-    _, document = finished(tmp_path, count=16)
+    _, document = finished(tmp_path)
     assert cairosvg.svg2png(figure.draw(document).encode()).startswith(b"\x89PNG")
 
 
-def test_a_repair_that_passes_opens_the_models_gate(tmp_path: Path) -> None:
+def test_a_repair_that_passes_opens_the_models_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from engine.kv import gate
 
+    monkeypatch.setattr(gate, "LEAST_TARGETS", 4)
     plan, document = finished(tmp_path)
-    chosen = document["chosen"]
-    assert chosen["arm"] == "sequential+near=32"
-    if chosen["evidence"]["targets"] < gate.LEAST_TARGETS:
-        assert document["gate"] is None
-        assert "are fewer than" in chosen["why"]
-    else:
-        assert Path(document["gate"]) == tmp_path / "gates" / f"{plan.sha256}.json"
+    assert document["chosen"]["why"] == ""
+    saved = json.loads((tmp_path / "gates" / f"{plan.sha256}.json").read_text())
+    assert saved["repair"]["near_tokens"] == 32
+    assert saved["evidence"]["kl_files"] == pytest.approx(0.01)
+    assert saved["evidence"]["kl_chunks"] == pytest.approx(0.005)
+
+
+def test_too_few_targets_open_no_gate(tmp_path: Path) -> None:
+    _, document = finished(tmp_path)
+    assert "are fewer than 40" in document["chosen"]["why"]
+    assert not (tmp_path / "gates").exists()
+
+
+def test_a_repair_is_chosen_on_one_half_and_judged_on_the_other(tmp_path: Path) -> None:
+    def target(name: str, package: str, kl: dict[str, float]) -> dict[str, Any]:
+        bench = CountingBench.__new__(CountingBench)
+        return {"set": name, "package": package, "arms": {arm: bench._measure(kl[arm]) for arm in kl}}
+
+    first = {"full": 0.0, "none": 0.4, "sequential+near=32": 0.01, "shared+near=32": 0.02}
+    second = {**first, "sequential+near=32": 0.2, "shared+near=32": 0.001}
+    chunks = {"full": 0.0, "none": 0.4, "chained+near=32": 0.005}
+    targets = [
+        *(target("separate", "a", first), target("same", "a", chunks)),
+        *(target("separate", "b", second), target("same", "b", chunks)),
+    ]
+    identity = {"seed": 1, "corpus": ["a 1 0", "b 1 0"], "arms": {"separate": list(first)}}
+    chosen = summary.choose(targets, identity, judge="", date="", command="")
+    assert chosen is not None
+    assert chosen.arm == "sequential+near=32"
+    assert chosen.evidence.kl_files == pytest.approx(0.2)
 
 
 def test_a_repair_that_falls_short_writes_no_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
