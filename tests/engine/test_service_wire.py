@@ -214,18 +214,17 @@ def test_a_folder_of_somebody_else_is_not_used(home: Path, capsys: pytest.Captur
     assert capsys.readouterr().err.startswith("steerway: the engine is not shared: ")
 
 
-def test_a_path_too_long_for_a_socket_goes_to_the_temporary_folder(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STEERWAY_HOME", str(home / ("long" * 30)))
-    folder = address.runtime_folder()
-    assert folder.parent == Path("/tmp")
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    with client_of(fake()) as client:
-        assert client.submit(HOLE).future.result(WAIT_S).text == ANSWER
-    for found in services.find():
-        services.end(found)
-    shutil.rmtree(folder)
+def test_a_path_too_long_for_a_socket_goes_to_the_temporary_folder(home: Path) -> None:
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setenv("STEERWAY_HOME", str(home / ("long" * 30)))
+        folder = address.runtime_folder()
+        assert folder.parent == Path("/tmp")
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        with client_of(fake()) as client:
+            assert client.submit(HOLE).future.result(WAIT_S).text == ANSWER
+        for found in services.find():
+            services.end(found)
+        shutil.rmtree(folder)
 
 
 def test_xdg_runtime_dir_is_where_sockets_are(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
