@@ -126,15 +126,32 @@ def test_settings_change_parts_of_the_repair(tmp_path: Path) -> None:
         "STEERWAY_ATTENTION_TEMPERATURE": "1.1",
         "STEERWAY_BLEND_PERCENT": "15",
         "STEERWAY_NEAR_TOKENS": "64",
-        "STEERWAY_CO_ENCODE": "on",
+        "STEERWAY_CO_ENCODE": "pairs",
     }
     found = gate_for(facts(), load(Path(os.devnull), environ=variables), own=tmp_path)
     assert found.repair == Repair(
-        layout="shared", bias=-0.25, temperature=1.1, link_tokens=8, blend=0.15, near_tokens=64, pairs=True
+        layout="shared",
+        bias=-0.25,
+        temperature=1.1,
+        link_tokens=8,
+        blend=0.15,
+        near_tokens=64,
+        pairs=True,
+        together=False,
     )
     assert found.reason.endswith("with other repair by your settings")
     none = gate_for(facts(), load(Path(os.devnull), environ={"STEERWAY_LINK_TOKENS": "0"}), own=tmp_path)
     assert none.repair == Repair()
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs", "together"),
+    [("auto", True, True), ("all", False, True), ("pairs", True, False), ("off", False, False)],
+)
+def test_what_is_encoded_together_is_one_setting(text: str, pairs: bool, together: bool) -> None:
+    settings = load(Path(os.devnull), environ={"STEERWAY_CO_ENCODE": text})
+    found = gate.overridden(Repair(pairs=True), settings)
+    assert (found.pairs, found.together) == (pairs, together)
 
 
 @pytest.mark.parametrize(
