@@ -51,10 +51,11 @@ def journal_requests() -> list[Request]:
         journal, _ = files.read(path)
         for step in journal.steps:
             documents = snapshot(journal, path=path, workspace=workspace, step=step).documents
-            for path, hole in HOLES:
-                text = (LEDGER / path).read_text()
+            for name, hole in HOLES:
+                text = (LEDGER / name).read_text()
                 at = text.rindex(hole) + len(hole)
-                found.append(Request(text[:at], text[at:].partition("\n")[2], path=path, documents=documents))
+                below = text[at:].partition("\n")[2]
+                found.append(Request(text[:at], below, path=name, documents=documents))
     return [request for request in found if request.documents][:6]
 
 
