@@ -29,7 +29,7 @@ _VERSIONS = 96
 _DOCUMENTS = 512
 # Of the chain before it, a unit is encoded behind its last units of at most so many tokens: bounds the cells
 # it takes. Part of what "exact" is, so it belongs into the identity of rows.
-CHAIN_TOKENS = 2304
+CHAIN_TOKENS = 3072
 # Shorter common stretches are not worth a placement of their own.
 _LEAST_TOKENS = 8
 

@@ -15,6 +15,7 @@ from engine.kv.shelf import Stretch
 from engine.prompt import Prompt, Segment, Slice
 from engine.request import DocumentUse
 from engine.runtime.cells import Span
+from engine.runtime.together import stands_alone
 
 Find = Callable[[Slice], tuple[Stretch, ...]]
 Afford = Callable[[Segment, int], bool]
@@ -55,7 +56,7 @@ def pieces(prompt: Prompt, find: Find, afford: Afford) -> tuple[list[Piece], dic
     `afford(segment, tokens)` is asked for unknown stretches of documents and of the file's far parts, those
     nearest the cursor first; what it refuses is left out.
     """
-    wanted = [_stretches(segment, find) for segment in prompt.segments]
+    wanted = [_stretches(prompt, segment, find) for segment in prompt.segments]
     refused: set[int] = set()
     for index in reversed(range(len(wanted))):
         unknown = sum(stretch.count for stretch in wanted[index] if stretch.rows is None)
@@ -166,8 +167,8 @@ class _Heads:
         return [head, rest] if rest.tokens else [head]
 
 
-def _stretches(segment: Segment, find: Find) -> tuple[Stretch, ...]:
-    if segment.slice is None:
+def _stretches(prompt: Prompt, segment: Segment, find: Find) -> tuple[Stretch, ...]:
+    if segment.slice is None or stands_alone(prompt, segment):
         return (Stretch(None, 0, len(segment.tokens)),)
     return find(segment.slice)
 

@@ -120,7 +120,7 @@ class ComposedTokens:
     def _twins(self, prompt: Prompt) -> dict[Unit, Unit]:
         if not self._repair.together or self._repair.layout == "shared":
             return {}
-        units = [s.slice.unit.digest for s in prompt.segments if s.document is not None and s.slice]
+        units = [s.slice.unit.digest for s in prompt.segments if s.kind != "suffix" and s.slice is not None]
         if self._together[0] != units:
             self._together = units, together.twins(prompt)
         return self._together[1]

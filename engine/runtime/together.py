@@ -1,9 +1,8 @@
-"""The documents of one prompt encoded behind each other, when idle: then they are what full attention has.
+"""The documents of one prompt, and the file above the cursor, encoded behind each other when idle.
 
-Co-encoding: documents that are used together again and again need not stay strangers. Each unit of the
-prompt's documents gets a twin whose chain runs through all documents before it. Twins are encoded, kept and
-found like any unit; whatever changes in the list makes other twins, and until those are encoded the units
-encoded alone serve.
+Then they are what full attention has. Each unit gets a twin whose chain runs through everything before it
+in the prompt. Twins are encoded, kept and found like any unit; whatever changes in the list makes other
+twins, and until those are encoded the units encoded alone serve.
 """
 
 from __future__ import annotations
@@ -11,30 +10,40 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from engine.kv.shelf import CHAIN_TOKENS, Shelf, Stretch
-from engine.prompt import Prompt, Slice, Unit
+from engine.prompt import Prompt, Segment, Slice, Unit
 
 Find = Callable[[Slice], tuple[Stretch, ...]]
 
 
 def twins(prompt: Prompt) -> dict[Unit, Unit]:
-    """For each unit of the prompt's documents, the same tokens behind all documents before it.
+    """For each unit of the documents and of the file above the cursor, the same behind all that comes before.
 
     Ends where a document takes part in pieces, or where the chain gets longer than what is encoded behind.
     """
     found: dict[Unit, Unit] = {}
     previous: Unit | None = None
     for segment in prompt.segments:
-        if segment.document is None:
-            continue
         piece = segment.slice
-        if piece is None or piece.count != len(piece.unit.tokens) or piece.unit in found:
-            break
+        if piece is None or segment.kind == "suffix" or piece.unit in found or stands_alone(prompt, segment):
+            continue
         unit = piece.unit
+        if segment.document is not None and piece.count != len(unit.tokens):
+            break
         twin = Unit(unit.name, unit.tokens, previous, unit.title) if previous is not unit.previous else unit
         if twin.offset + len(twin.tokens) > CHAIN_TOKENS:
             break
         found[unit] = previous = twin
     return found
+
+
+def stands_alone(prompt: Prompt, segment: Segment) -> bool:
+    """Whether it is the edited file's name without its first lines: a few tokens, best computed in place."""
+    if segment.kind != "header" or segment.slice is None:
+        return False
+    unit = segment.slice.unit
+    return not any(
+        s.kind != "header" and s.slice is not None and s.slice.unit == unit for s in prompt.segments
+    )
 
 
 def finding(shelf: Shelf, known: dict[Unit, Unit]) -> Find:

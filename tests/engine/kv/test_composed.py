@@ -260,3 +260,14 @@ def test_documents_of_a_step_become_what_full_attention_has(engine: LocalEngine)
     assert later is not None
     assert later < at_once
     assert later < 0.005
+
+
+def test_so_do_the_lines_of_the_file_above_the_cursor(engine: LocalEngine) -> None:
+    prepare(engine, REQUEST)
+    engine.suggest(replace(REQUEST, documents=DOCUMENTS[3:5]))
+    engine.suggest(REQUEST)
+    reuse = engine._opened()[1]
+    assert isinstance(reuse, ComposedTokens)
+    found = reuse.against_full(engine._assemble(REQUEST))
+    assert found is not None
+    assert found < 0.005

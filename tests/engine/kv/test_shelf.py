@@ -108,8 +108,9 @@ def test_what_memory_dropped_is_computed_again() -> None:
 
 
 def test_a_chain_is_bounded_from_its_end() -> None:
-    unit = chain(*([i] * 256 for i in range(12)))
-    assert window(unit) == list(unit.chain()[5:11])
+    count = CHAIN_TOKENS // 256 + 4
+    unit = chain(*([i] * 256 for i in range(count)))
+    assert window(unit) == list(unit.chain()[3 : count - 1])
     assert sum(len(link.tokens) for link in window(unit)) <= CHAIN_TOKENS
 
 
