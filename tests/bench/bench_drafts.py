@@ -24,9 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "bench")]
-
-import api_tasks  # noqa: E402
+sys.path.insert(0, str(ROOT))
 
 from engine.decode.draft import LONGEST_DRAFT_TOKENS  # noqa: E402
 from engine.documents import Document  # noqa: E402
@@ -37,6 +35,7 @@ from engine.runtime.local import LocalEngine  # noqa: E402
 from journal import files  # noqa: E402
 from journal.context import snapshot  # noqa: E402
 from journal.workspace import Workspace  # noqa: E402
+from tests.bench.api_tasks import tasks  # noqa: E402
 
 LEDGER = ROOT / "examples" / "ledger"
 HOLES = (("ledger/refunds.py", "entry = book"), ("ledger/report.py", "def "), ("ledger/book.py", "return "))
@@ -61,8 +60,7 @@ def journal_requests() -> list[Request]:
 
 def api_requests() -> list[Request]:
     """Calls by a page of documentation."""
-    tasks = api_tasks.tasks(6)
-    return [replace(task.request(typed=0, suffix=False), stop_at="block") for task in tasks]
+    return [task.request(typed=0, suffix=False) for task in tasks(6)]
 
 
 def copy_requests() -> list[Request]:

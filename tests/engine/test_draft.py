@@ -32,7 +32,8 @@ def test_the_longest_match_counts_and_of_equals_the_majority() -> None:
 def naive(references: list[list[int]], history: list[int], limit: int) -> list[Guess]:
     """The same by its definition: every place of every reference, compared one by one."""
     texts = [*references, history]
-    best, places = 0, []
+    best = 0
+    places: list[tuple[int, int]] = []
     for which, text in enumerate(texts):
         for place in range(1, len(text)):
             length = 0
@@ -101,14 +102,13 @@ class TestCosts:
         assert found.of(4) == 1.5
 
     def test_costs_are_stale_after_many_batches_without_a_token_alone(self) -> None:
-        found = costs()
-        assert BatchCosts().stale
-        assert not found.stale
-        for _ in range(100):
-            found.observe(4, 15.0)
-        assert found.stale
-        found.observe(1, 10.0)
-        assert not found.stale
+        found = BatchCosts()
+        seen = [found.stale]
+        for sizes in ([1], [4] * 100, [1]):
+            for size in sizes:
+                found.observe(size, 10.0 + size)
+            seen.append(found.stale)
+        assert seen == [True, False, True, False]
 
     def test_what_was_measured_in_a_bad_moment_is_doubted_in_the_end(self) -> None:
         found = costs(n2=900.0, n3=900.0)

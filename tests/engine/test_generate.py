@@ -29,8 +29,8 @@ SAME_BITS_TOKENS = 500
 class FreeBatches(BatchCosts):
     """Costs under which every draft pays, whatever this machine says."""
 
-    stale = False  # type: ignore[assignment]
-    token_ms = 10.0  # type: ignore[assignment]
+    stale = False
+    token_ms = 10.0
 
     def of(self, size: int) -> float:
         """Nothing for the tokens behind the first."""
