@@ -15,6 +15,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from engine.kv.budgets import OPEN_MS, READ_BYTES_PER_MS
+from engine.kv.cost import Tier
 from engine.kv.keys import unit_key
 from engine.kv.memory import Memory
 from engine.kv.rows import Rows, Shape
@@ -104,8 +105,14 @@ class Shelf:
 
     def has(self, unit: Unit) -> bool:
         """Whether exact rows are known, without reading them from disk."""
+        return self.tier(unit) is not None
+
+    def tier(self, unit: Unit) -> Tier | None:
+        """Where the unit's exact rows are; None where there are none."""
         key = self.key(unit)
-        return key in self._memory or (self._store is not None and self._store.has(key))
+        if key in self._memory:
+            return "ram"
+        return "disk" if self._store is not None and self._store.has(key) else None
 
     def exact(self, unit: Unit) -> Rows | None:
         """The unit's exact rows, from memory or disk."""

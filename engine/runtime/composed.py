@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.kv.cost import CostModel, Work
+from engine.kv.cost import CostModel, Tier, Work
 from engine.kv.gate import Repair
 from engine.kv.rows import Rows, Shape
 from engine.kv.shelf import Shelf
@@ -234,7 +234,14 @@ class ComposedTokens:
             gap = segment.document is not None and tokens < len(segment.tokens)
             return patience.allows(tokens, small=_IN_PLACE_TOKENS if gap else _TITLE_TOKENS)
 
-        find = together.finding(shelf, self._twins(prompt))
+        attend = len(prompt.tokens)
+
+        def loads(tier: Tier, tokens: int) -> bool:
+            size = tokens * self._shape.row_bytes("f16")
+            choice = self._cost.choose(tokens=tokens, attend=attend, size=size, tier=tier)
+            return choice.decision == "load"
+
+        find = together.finding(shelf, self._twins(prompt), loads=loads)
         found, left_out = arrangement.pieces(prompt, find, afford)
         plain = arrangement.arrange(prompt, found, left_out, repair=self._repair, linked=False)
         if self._repair.link_tokens and self._linked == _documents(plain, prompt):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from engine.kv.cost import Tier
 from engine.kv.shelf import CHAIN_TOKENS, Shelf, Stretch
 from engine.prompt import Prompt, Segment, Slice, Unit
 
@@ -46,13 +47,21 @@ def stands_alone(prompt: Prompt, segment: Segment) -> bool:
     )
 
 
-def finding(shelf: Shelf, known: dict[Unit, Unit]) -> Find:
-    """How slices are found: as part of a twin that is encoded, else as what they are."""
+def finding(
+    shelf: Shelf, known: dict[Unit, Unit], *, loads: Callable[[Tier, int], bool] | None = None
+) -> Find:
+    """How slices are found: as part of a twin that is encoded, else as what they are.
+
+    `loads(tier, tokens)` tells whether loading is cheaper than computing; where it is not, nothing is found.
+    """
 
     def find(wanted: Slice) -> tuple[Stretch, ...]:
         twin = known.get(wanted.unit)
         if twin is not None and shelf.has(twin):
-            return shelf.find(Slice(twin, wanted.first, wanted.count))
+            wanted = Slice(twin, wanted.first, wanted.count)
+        tier = shelf.tier(wanted.unit) if loads is not None else None
+        if loads is not None and tier is not None and not loads(tier, wanted.count):
+            return (Stretch(None, 0, wanted.count),)
         return shelf.find(wanted)
 
     return find
