@@ -23,10 +23,10 @@ class Reference:
         # KL(p || q) = sum p log p - sum p (q's logits) + log of q's total: one exponential a comparison.
         self._entropy = np.einsum("ij,ij->i", self._chances, logs, dtype=np.float64)
 
-    def divergence(self, logits: NDArray[np.float32]) -> Floats:
-        """KL(full || other) of each row in nats; `logits` float32 [positions, vocabulary]."""
+    def divergence(self, logits: NDArray[np.float32], totals: Floats) -> Floats:
+        """KL(full || other) of each row in nats, of float32 [positions, vocabulary] and their log_totals."""
         cross = np.einsum("ij,ij->i", self._chances, logits, dtype=np.float64)
-        apart: Floats = np.maximum(self._entropy - cross + log_totals(logits), 0.0)
+        apart: Floats = np.maximum(self._entropy - cross + totals, 0.0)
         return apart
 
 
@@ -48,10 +48,10 @@ def log_totals(logits: NDArray[np.float32]) -> Floats:
     return found
 
 
-def surprise(logits: NDArray[np.float32], tokens: Sequence[int]) -> Floats:
-    """Negative log-probability in nats of `tokens[i]` by row i."""
+def surprise(logits: NDArray[np.float32], totals: Floats, tokens: Sequence[int]) -> Floats:
+    """Negative log-probability in nats of `tokens[i]` by row i; `totals` are the rows' log_totals."""
     rows = np.arange(len(tokens))
-    found: Floats = log_totals(logits) - logits[rows, np.asarray(tokens)].astype(np.float64)
+    found: Floats = totals - logits[rows, np.asarray(tokens)].astype(np.float64)
     return found
 
 

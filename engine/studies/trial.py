@@ -81,8 +81,9 @@ class Trial:
         logits = self._lab.score((last, *target[:-1]), position)
         reference = self._reference = self._reference or Reference(logits)
         best = logits.argmax(axis=1)
-        kl = reference.divergence(logits)
-        nll = statistics.surprise(logits, target)
+        totals = statistics.log_totals(logits)
+        kl = reference.divergence(logits, totals)
+        nll = statistics.surprise(logits, totals, target)
         exact = self._lines(best == np.asarray(target))
         line = self._greedy(int(best[0]), position + 1)
         self._line = self._line or line
