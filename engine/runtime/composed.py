@@ -84,10 +84,10 @@ class ComposedTokens:
         try:
             shelf, encoder = self._behind(prompt.segments[0].tokens)
             patience = _Patience(self._cost, patience_ms, attend=len(prompt.tokens))
-            account.computed += self._encode_missing(prompt, shelf, encoder, patience)
+            encoded = self._encode_missing(prompt, shelf, encoder, patience, account)
             encoder.release()
             plan = self._plan(prompt, shelf, patience)
-            return self._lay(prompt, plan, account, shelf)
+            return self._lay(prompt, plan, account, shelf, encoded)
         finally:
             account.computed += self._cells.computed_tokens - computed
 
@@ -212,9 +212,11 @@ class ComposedTokens:
     def _forget(self) -> None:
         self._header, self._linked, self._warm, self._known = (), (), (), None
 
-    def _encode_missing(self, prompt: Prompt, shelf: Shelf, encoder: Encoder, patience: _Patience) -> int:
-        """Encode the documents' units that nothing is known of, the most relevant first. Tokens computed."""
-        computed = 0
+    def _encode_missing(
+        self, prompt: Prompt, shelf: Shelf, encoder: Encoder, patience: _Patience, account: Account
+    ) -> set[Unit]:
+        """Encode the documents' units that nothing is known of, the most relevant first; which they were."""
+        encoded: set[Unit] = set()
         find = together.finding(shelf, self._twins(prompt))
         for segment in reversed(prompt.segments):
             if segment.document is None or segment.slice is None:
@@ -226,8 +228,9 @@ class ComposedTokens:
             if not patience.allows(sum(len(unit.tokens) for unit in pending)):
                 continue
             for unit in pending:
-                computed += encoder.encode(unit)
-        return computed
+                account.computed += encoder.encode(unit)
+                encoded.add(unit)
+        return encoded
 
     def _plan(self, prompt: Prompt, shelf: Shelf, patience: _Patience) -> Arrangement:
         def afford(segment: Segment, tokens: int) -> bool:
@@ -248,16 +251,20 @@ class ComposedTokens:
             return arrangement.arrange(prompt, found, left_out, repair=self._repair, linked=True)
         return plain
 
-    def _lay(self, prompt: Prompt, plan: Arrangement, account: Account, shelf: Shelf) -> Logits:
+    def _lay(
+        self, prompt: Prompt, plan: Arrangement, account: Account, shelf: Shelf, encoded: set[Unit]
+    ) -> Logits:
         """Bring the cells into the planned order and compute what is missing."""
         started = time.perf_counter()
         placed = self._cells.arrange(plan.spans, shared=plan.shared)
         missing = list(placed.missing)
         account.load_ms = (time.perf_counter() - started) * 1000
-        account.loaded, account.moved = placed.loaded_tokens, plan.stale
         total = sum(len(span.tokens) for span in (*plan.spans, *plan.shared))
         account.reused = total - placed.loaded_tokens - sum(len(span.tokens) for span in missing)
-        account.uses = arrangement.uses(prompt, plan.left_out, _origins(plan, placed))
+        fresh = {i for i, s in enumerate(prompt.segments) if s.slice is not None and s.slice.unit in encoded}
+        placed_fresh = sum(len(prompt.segments[index].tokens) for index in fresh)
+        account.loaded, account.moved = max(0, placed.loaded_tokens - placed_fresh), plan.stale
+        account.uses = arrangement.uses(prompt, plan.left_out, _origins(plan, placed, fresh))
         account.work = self._work(placed, total, account)
         account.predicted_ms = self._cost.predict(account.work)
         self._bias(plan.start, plan.end, self._repair.bias)
@@ -355,9 +362,9 @@ def _firsts(plan: Arrangement, prompt: Prompt) -> list[Span]:
     return list(first.values())
 
 
-def _origins(plan: Arrangement, placed: Placed) -> dict[int, set[str]]:
-    """Where each segment's tokens came from."""
-    origins: dict[int, set[str]] = {}
+def _origins(plan: Arrangement, placed: Placed, fresh: set[int]) -> dict[int, set[str]]:
+    """Where each segment's tokens came from; those of `fresh` segments were encoded for this request."""
+    origins: dict[int, set[str]] = {index: {"computed"} for index in fresh}
     for span, owner, stayed in zip(plan.spans, plan.owners, placed.stayed, strict=True):
         came = "reused" if stayed else "computed" if span.rows is None else "loaded"
         origins.setdefault(owner, set()).add(came)

@@ -86,7 +86,7 @@ def logits(engine: LocalEngine, request: Request) -> np.ndarray:
 def test_a_step_change_over_known_documents_computes_none_of_them(engine: LocalEngine) -> None:
     other = replace(REQUEST, documents=DOCUMENTS[4:])
     first = engine.suggest(REQUEST)
-    assert origins(first) == ["loaded"] * 4
+    assert origins(first) == ["computed"] * 4
     assert first.tokens_computed > sum(use.tokens for use in first.documents)
     prepare(engine, REQUEST)
     engine.suggest(other)
