@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.decode.draft import LEAST_GAIN, BatchCosts, Chances, Drafter, best_length
@@ -60,6 +60,7 @@ def naive(references: list[list[int]], history: list[int], limit: int) -> list[G
     return found
 
 
+@settings(deadline=None)
 @given(st.lists(TEXT, max_size=4), TEXT, TEXT)
 def test_a_look_up_finds_what_its_definition_says(
     references: list[list[int]], history: list[int], more: list[int]
@@ -129,6 +130,7 @@ class TestLength:
         assert best_length([0.1, 0.1], costs(n8=24.0)) == 0
         assert best_length([], costs()) == 0
 
+    @settings(deadline=None)
     @given(st.lists(st.floats(0, 1), max_size=8), st.lists(st.floats(1, 90), min_size=8, max_size=8))
     def test_no_other_length_promises_more(self, chances: list[float], ms: list[float]) -> None:
         found = costs(**{f"n{n}": cost for n, cost in enumerate(ms, start=2)})
