@@ -6,14 +6,14 @@ Four documents of 512 tokens (whole lines) are active; the step changes, and a s
 same hole. Per round each change is asked of both engines, which take turns in going first:
   one replaced      the first of the four by another known document
   order changed     the last becomes the first
-  four replaced     by four others
-  of 32, four       active, then another four of them
+  four replaced     by four others of all that are known
   back              to the round's first four, asked before
 llama-server gets the same text through `/infill` with `--cache-reuse 256`; `back` is also asked of
-`/completion`, the only door to its prompt cache in RAM. Before the rounds our engine sees each document once,
-as it does when idle (the seconds are reported); llama-server has no such notion, it knows the prompts before.
-Documents are drawn anew each round, so that no prompt but `back` comes twice. First token: from the request
-to the first streamed token, at the caller. On 2 cores nearly all the time is llama-server's prefills.
+`/completion` (last round), the only door to its prompt cache in RAM. Before the rounds our engine sees
+each document once, as it does when idle (the seconds are reported); llama-server has no such notion, it
+knows the prompts before. Documents are drawn anew each round, so that no prompt but `back` comes twice.
+First token: from the request to the first streamed token, at the caller. On 2 cores nearly all the time
+is llama-server's prefills.
 """
 
 from __future__ import annotations
@@ -32,24 +32,23 @@ from engine.settings import Settings
 from tests.bench import measure, ours, peer_build
 from tests.bench.ours import Timed
 from tests.bench.peer import Answer, Server, fim_prompt
-from tests.bench.switch_tasks import EDITED, REPOSITORY, documents, hole, request
+from tests.bench.switch_tasks import EDITED, REPOSITORY, Hole, documents, hole, request
 
 CONTEXT_TOKENS = 6144
-DOCUMENT_TOKENS = 512
 ACTIVE = 4
 HOLE = hole()
+ELSEWHERE = Hole("import lib\n\nfound = ", "\n")
 Context = tuple[Document, ...]
 Pair = tuple[Timed, Answer]
 
 
 def changes(pool: Sequence[Document], draw: random.Random) -> tuple[Context, dict[str, Context]]:
     """A first step, and the steps after it by the name of the change that leads there."""
-    a, b, c, other = (tuple(part) for part in _parts(draw.sample(list(pool), 3 * ACTIVE + 1)))
+    a, b, other = (tuple(part) for part in _parts(draw.sample(list(pool), 2 * ACTIVE + 1)))
     return a, {
         "one replaced": (*other, *a[1:]),
         "order changed": (a[-1], *a[:-1]),
         "four replaced": b,
-        f"of {len(pool)}, four": c,
         "back": a,
     }
 
@@ -95,7 +94,6 @@ def run(engine: LocalEngine, server: Server, pool: Sequence[Document], *, rounds
     """All rounds; rows by change."""
     draw = random.Random(1)
     found: dict[str, list[Pair]] = {}
-    completions: list[Answer] = []
     for turn in range(rounds):
         start, steps = changes(pool, draw)
         ask_both(engine, server, start, first="ours")
@@ -103,16 +101,16 @@ def run(engine: LocalEngine, server: Server, pool: Sequence[Document], *, rounds
             pair = ask_both(engine, server, context, first="ours" if (turn + number) % 2 else "server")
             found.setdefault(name, []).append(pair)
             measure.say(f"{name}: {pair[0].first_token_ms:.0f} ms, {pair[1].first_token_ms:.0f} ms")
-        other = steps["four replaced"]
-        completion(server, start)
-        completion(server, other)
-        completions.append(completion(server, start))
+    other = steps["four replaced"]
+    for context in (start, other):
+        completion(server, context)
+    completions = [completion(server, start)]
     result: measure.Json = {name: row(pairs) for name, pairs in found.items()}
     result["back, /completion with its RAM cache"] = {
         "server_first_token_ms": measure.spread(one.first_token_ms for one in completions),
         "server_computed_tokens": measure.spread((one.computed for one in completions), 0),
         "ratio": measure.ratios(
-            [one.first_token_ms for one in completions], [one.first_token_ms for one, _ in found["back"]]
+            [one.first_token_ms for one in completions], [found["back"][-1][0].first_token_ms]
         ),
     }
     return result
@@ -121,6 +119,7 @@ def run(engine: LocalEngine, server: Server, pool: Sequence[Document], *, rounds
 def main() -> None:
     parser = measure.parser(__doc__, rounds=2)
     parser.add_argument("--known", type=int, default=32, help="documents our engine has seen")
+    parser.add_argument("--tokens", type=int, default=512, help="of each document")
     options = parser.parse_args()
     model, load = ours.model_file(options.model), measure.machine()
     peer_build.program()
@@ -128,9 +127,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         ours.use_home(Path(home))
         engine, gate = ours.open_local(model, settings)
-        pool = documents(options.known, tokens=DOCUMENT_TOKENS, count=engine.count)
+        pool = documents(options.known, tokens=options.tokens, count=engine.count)
         measure.say(f"encoding {len(pool)} documents")
-        learning = ours.learn(engine, (request(HOLE, (one,)) for one in pool))
+        learning = ours.learn(engine, [request(HOLE, ()), *(request(ELSEWHERE, (one,)) for one in pool)])
         with Server(model, context_tokens=CONTEXT_TOKENS, threads=options.threads) as server:
             rows = run(engine, server, pool, rounds=options.rounds)
         engine.close()
@@ -139,6 +138,7 @@ def main() -> None:
         "model": model.stem,
         "gate": gate,
         "threads": options.threads,
+        "document_tokens": options.tokens,
         "known_documents": len(pool),
         "known_tokens": sum(map(engine.count, (one.text for one in pool))),
         "encoded_when_idle_s": round(learning, 1),

@@ -83,7 +83,9 @@ class Server:
         environment = {"GOMP_SPINCOUNT": SPIN_COUNT} | os.environ
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log, env=environment)
         address = f"http://127.0.0.1:{port}"
-        self._http = httpx.Client(base_url=address, timeout=_ANSWER_S, trust_env=False)
+        # A connection for each request: the server closes idle ones whenever it likes.
+        once = httpx.Limits(max_keepalive_connections=0)
+        self._http = httpx.Client(base_url=address, timeout=_ANSWER_S, trust_env=False, limits=once)
         self._wait()
         self.start_ms = (time.perf_counter() - started) * 1000
 

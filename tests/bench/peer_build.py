@@ -10,6 +10,7 @@ interface and TLS, which would fetch or look for things this comparison does not
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "native" / "backend"))
 
 from steerway_native import cache, fetch, identity, options, pins, tree
+from steerway_native.errors import NativeError
 
 DEFINES = {
     "CMAKE_BUILD_TYPE": "Release",
@@ -41,8 +43,12 @@ DEFINES = {
 }
 
 
-def program(*, jobs: int | None = None) -> Path:
-    """Path of the cached `llama-server`, built first when it is not there. SystemExit says what failed."""
+@functools.cache
+def program(jobs: int | None = None) -> Path:
+    """Path of the cached `llama-server`, built first when it is not there. SystemExit says what failed.
+
+    Call it before STEERWAY_HOME is changed: it is looked for once.
+    """
     target = cache.folder().parent / "peer" / _key() / "llama-server"
     if not target.is_file():
         with cache.lock(f"peer-{target.parent.name}"):
@@ -72,7 +78,10 @@ def _defines() -> dict[str, str]:
 
 def _build(target: Path, *, jobs: int) -> None:
     base = pins.read()
-    archive = fetch.source(base)
+    try:
+        archive = fetch.source(base)
+    except NativeError as error:
+        raise SystemExit(f"{error}; `python native/build.py` fetches and keeps it") from None
     print("building llama-server, once: 8 to 20 minutes on 2 cores", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="steerway-peer-") as work:
         source = tree.unpack(archive, Path(work), base) / "vendor" / "llama.cpp"

@@ -81,7 +81,8 @@ def switch(result: Json) -> str:
     rows = result["changes"]
     computed = max(row.get("ours_document_tokens_computed", 0) for row in rows.values())
     text = (
-        f"## A step change over known documents\n\nFour documents of 512 tokens are active. {where(result)}\n"
+        f"## A step change over known documents\n\n"
+        f"Four documents of {result['document_tokens']} tokens are active. {where(result)}\n"
         f"{head_to_head(rows, 'change')}\n"
         f"Document tokens that ours computed again: {computed}. It had encoded its "
         f"{result['known_documents']} known documents ({result['known_tokens']:,} tokens) when idle, in "
