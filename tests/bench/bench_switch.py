@@ -128,6 +128,7 @@ def main() -> None:
         ours.use_home(Path(home))
         engine, gate = ours.open_local(model, settings)
         pool = documents(options.known, tokens=options.tokens, count=engine.count)
+        known_tokens = sum(engine.count(one.text) for one in pool)
         measure.say(f"encoding {len(pool)} documents")
         learning = ours.learn(engine, [request(HOLE, ()), *(request(ELSEWHERE, (one,)) for one in pool)])
         with Server(model, context_tokens=CONTEXT_TOKENS, threads=options.threads) as server:
@@ -140,7 +141,7 @@ def main() -> None:
         "threads": options.threads,
         "document_tokens": options.tokens,
         "known_documents": len(pool),
-        "known_tokens": sum(map(engine.count, (one.text for one in pool))),
+        "known_tokens": known_tokens,
         "encoded_when_idle_s": round(learning, 1),
         "changes": rows,
     }
