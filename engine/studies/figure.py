@@ -19,7 +19,7 @@ _NAMES = {
 }
 _LINES = {"compute_ms": ("compute", "#dc2626"), "page_cache_ms": ("load: page cache", "#d97706"),
           "disk_ms": ("load: disk", "#059669"), "place_ms": ("load: memory", "#2563eb")}  # fmt: skip
-_WIDTH, _ROW, _LEFT, _RIGHT = 880, 19, 250, 40
+_WIDTH, _ROW, _LEFT, _RIGHT = 900, 19, 280, 40
 _FONT = "font-family='system-ui, -apple-system, Segoe UI, sans-serif'"
 
 
