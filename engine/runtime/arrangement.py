@@ -15,12 +15,11 @@ from engine.kv.shelf import Stretch
 from engine.prompt import Prompt, Segment, Slice
 from engine.request import DocumentUse
 from engine.runtime.cells import Span
+from engine.runtime.idle import NOT_ENCODED
 from engine.runtime.together import stands_alone
 
 Find = Callable[[Slice], tuple[Stretch, ...]]
 Afford = Callable[[Segment, int], bool]
-
-LATER = "not encoded yet"
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _use(use: DocumentUse, lost: int, came: Iterable[str]) -> DocumentUse:
     if use.origin == "skipped":
         return use
     tokens = use.tokens - lost
-    reason = LATER if lost else use.reason
+    reason = NOT_ENCODED if lost else use.reason
     cut = use.cut_tokens + lost
     if tokens <= 0:
         return replace(use, tokens=0, origin="skipped", cut_tokens=cut, cut_line=None, reason=reason)
