@@ -52,7 +52,7 @@ class Repair:
     temperature: Annotated[float, Meta(ge=0.25, le=4.0)] = 1.0
     link_tokens: Annotated[int, Meta(ge=0, le=64)] = 0
     blend: Share = 0.0
-    near_tokens: Annotated[int, Meta(ge=8, le=512)] = 32
+    near_tokens: Annotated[int, Meta(ge=8, le=512)] = 64
     pairs: bool = False
     together: bool = True
 

@@ -16,7 +16,6 @@ import numpy as np
 
 from engine.kv.rows import Rows
 from engine.runtime.context import Context
-from engine.runtime.kv import CHUNK_TOKENS
 
 _MAIN = 0
 
@@ -120,8 +119,9 @@ class Cells:
         """
         tokens = [token for span in spans for token in span.tokens]
         positions = [span.position + index for span in spans for index in range(len(span.tokens))]
-        for start in range(0, len(tokens), CHUNK_TOKENS):
-            end = min(len(tokens), start + CHUNK_TOKENS)
+        size = self._context.batch_tokens
+        for start in range(0, len(tokens), size):
+            end = min(len(tokens), start + size)
             last = outputs and end == len(tokens)
             self._decode(tokens[start:end], positions[start:end], last=last)
 

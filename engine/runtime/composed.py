@@ -27,7 +27,6 @@ from engine.runtime.arrangement import Arrangement
 from engine.runtime.cells import Cells, Placed, Span
 from engine.runtime.context import Context, Logits
 from engine.runtime.encode import Encoder
-from engine.runtime.kv import CHUNK_TOKENS
 from engine.runtime.shadow import divergence
 
 # A changed chunk is computed in place up to this many tokens; more is encoded as a unit.
@@ -156,8 +155,9 @@ class ComposedTokens:
             return None
         self._bias(0, 0, 0.0)
         try:
-            for start in range(0, len(tokens), CHUNK_TOKENS):
-                self._context.decode(tokens[start : start + CHUNK_TOKENS], start, sequence=_WORK)
+            size = self._context.batch_tokens
+            for start in range(0, len(tokens), size):
+                self._context.decode(tokens[start : start + size], start, sequence=_WORK)
             return divergence(self._context.logits(), self._known[1])
         finally:
             self._context.remove(0, sequence=_WORK)

@@ -9,7 +9,6 @@ from engine.kv.rows import Rows, Shape
 from engine.kv.shelf import Shelf, window
 from engine.prompt import Slice, Unit
 from engine.runtime.context import Context
-from engine.runtime.kv import CHUNK_TOKENS
 
 _MAIN, _WORK = 0, 1
 
@@ -54,8 +53,9 @@ class Encoder:
         try:
             self._lay_out(unit)
             known = self._place_head(unit)
-            for start in range(known, count, CHUNK_TOKENS):
-                tokens = unit.tokens[start : start + CHUNK_TOKENS]
+            size = self._context.batch_tokens
+            for start in range(known, count, size):
+                tokens = unit.tokens[start : start + size]
                 positions = range(base + start, base + start + len(tokens))
                 self._context.decode(tokens, positions, sequence=_WORK, outputs="none")
             data = self._context.read(base, base + count, sequence=_WORK)
@@ -92,7 +92,7 @@ class Encoder:
         head = self._shelf.find(Slice(unit, 0, len(unit.tokens)))[0]
         if head.rows is None or not head.exact or head.count >= len(unit.tokens):
             return 0
-        count = head.count - head.count % CHUNK_TOKENS
+        count = head.count - head.count % self._context.batch_tokens
         if count:
             self._write(head.rows, head.first, count, self._shelf.base(unit))
         return count

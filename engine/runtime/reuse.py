@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 
 # Cells beside those of the prompt, for the document that is being encoded.
 ENCODER_CELLS = CHAIN_TOKENS + 512
+# llama.cpp's attention works in tiles from 64 tokens at once: over 2,500 cached tokens, 64 then take about as
+# long as 32 (default model, two cores: 720 and 620 ms).
+BATCH_TOKENS = 128
 # Logits of so many tokens may be asked for at once: a draft's.
 OUTPUTS = 16
 # However slow attention seems to be: a measurement on a busy machine must not cost a step its documents.
@@ -124,7 +127,7 @@ class ReuseBuilder:
                 return self._composed()
             except (SteerwayError, ValueError) as error:
                 self.fall_back(str(error))
-        self.context = self._context(self._context_tokens, sequences=1, features=())
+        self.context = self._context(self._context_tokens, batch=CHUNK_TOKENS, sequences=1, features=())
         return self.context, CachedTokens(self.context)
 
     def fall_back(self, reason: str) -> None:
@@ -175,11 +178,11 @@ class ReuseBuilder:
             else None,
         }
 
-    def _context(self, tokens: int, *, sequences: int, features: Sequence[str]) -> Context:
+    def _context(self, tokens: int, *, batch: int, sequences: int, features: Sequence[str]) -> Context:
         return Context(
             self._model,
             context_tokens=tokens,
-            batch_tokens=CHUNK_TOKENS,
+            batch_tokens=batch,
             threads=self._threads,
             sequences=sequences,
             outputs=OUTPUTS,
@@ -187,7 +190,8 @@ class ReuseBuilder:
         )
 
     def _composed(self) -> tuple[Context, Reuse]:
-        context = self._context(self._context_tokens + ENCODER_CELLS, sequences=2, features=_FEATURES)
+        cells = self._context_tokens + ENCODER_CELLS
+        context = self._context(cells, batch=BATCH_TOKENS, sequences=2, features=_FEATURES)
         try:
             self._caches()
             shape = Shape(context.row_widths())

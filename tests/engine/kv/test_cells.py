@@ -22,6 +22,7 @@ class ContextModel:
 
     closed = False
     context_tokens = 4 * SIZE
+    batch_tokens = 8
 
     def __init__(self) -> None:
         self.cells: dict[int, list[tuple[int, str]]] = {}
