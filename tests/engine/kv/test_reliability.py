@@ -36,18 +36,17 @@ def document(number: int) -> Document:
     return Document(f"lib/part_{number}.py", "\n\n".join(lines), "source", language="python")
 
 
-def request(*numbers: int, max_tokens: int = 2, repository: str = "shop") -> Request:
-    # Few tokens: the order in which rows lie in the cells changes the last bits of logits, and with them, after
-    # a while, near ties. Wrong rows change the first token.
+def request(*numbers: int, max_tokens: int = 4, repository: str = "shop") -> Request:
+    """A hole that the last document answers clearly: near ties depend on the order of cells."""
     return Request(
-        "import lib\n\n\ndef total(values):\n    found = ",
-        "\n    return found\n",
+        f"import lib\n\n\ndef step_{numbers[-1]}_3(value):\n    return value * ",
+        "\n",
         path="total.py",
         language="python",
         repository=repository,
         documents=tuple(map(document, numbers)),
         max_tokens=max_tokens,
-        stop_at="block",
+        stop_at="line",
     )
 
 
