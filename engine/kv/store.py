@@ -114,7 +114,10 @@ class Store:
 
     def has(self, key: bytes) -> bool:
         """Whether there is a file for `key`; only `get` knows whether it is right."""
-        return not self.problem and self._disk.folder.path_of(key).is_file()
+        try:
+            return not self.problem and self._disk.folder.path_of(key).is_file()
+        except OSError:
+            return False
 
     def get(self, key: bytes, *, tokens: int, base: int, shape: Shape) -> Rows | None:
         """The rows of `tokens` tokens from position `base`, or None.

@@ -57,9 +57,9 @@ class CachedTokens:
             account.computed = max(0, len(self.tokens) - account.reused)
 
     def prepare(self, prompt: Prompt) -> int:
-        """Compute the prompt while nothing else is to do; 0, because nothing is left then. Raises Aborted."""
-        self.keep(prompt.tokens)
-        self.compute(prompt.tokens)
+        """Compute the prompt, if nothing was computed yet: there is room for one. 0. Raises Aborted."""
+        if not self.tokens:
+            self.compute(prompt.tokens)
         return 0
 
     def status(self) -> dict[str, Any]:
