@@ -67,8 +67,8 @@ def test_repairs_and_layouts_change_what_they_say(lab: Lab, task: tasks.Task) ->
     found = measured(lab, task, *names)
     assert len({round(found[name]["kl"], 5) for name in names}) == len(names)
     assert found["sequential"]["kl"] == min(found[name]["kl"] for name in names)
-    counted = measured(lab, task, "sequential+near=16", "sequential+near=16+link=8")
-    extra = counted["sequential+near=16+link=8"]["computed"] - counted["sequential+near=16"]["computed"]
+    counted = measured(lab, task, "sequential+near=16", "sequential+link=8+near=16")
+    extra = counted["sequential+link=8+near=16"]["computed"] - counted["sequential+near=16"]["computed"]
     assert extra == 8 * (len(task.documents) - 1)
 
 
