@@ -19,7 +19,7 @@ from engine.runtime.kv import CachedTokens
 from engine.runtime.local import LocalEngine
 from engine.runtime.threads import Pace
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 
 CODE = Path(__file__).read_text().splitlines(keepends=True)
 # llama.cpp's attention takes another path for a token alone from 512 cells on: last bits differ there.

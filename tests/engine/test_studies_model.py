@@ -101,6 +101,7 @@ def test_an_edit_is_exact_when_everything_stale_is_recomputed(lab: Lab) -> None:
     assert got["pie"]["computed"] < got["stale+link=512"]["computed"]
 
 
+@pytest.mark.timeout(1200)
 def test_the_command_measures_writes_and_goes_on(
     small_model: Path, isolated_home: Path, tmp_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ from engine.runtime.reuse import BATCH_TOKENS
 from engine.runtime.shadow import divergence
 from engine.settings import Settings
 
-pytestmark = [pytest.mark.model, pytest.mark.usefixtures("isolated_home")]
+pytestmark = [pytest.mark.model, pytest.mark.timeout(900), pytest.mark.usefixtures("isolated_home")]
 
 Open = Callable[..., LocalEngine]
 

@@ -22,7 +22,7 @@ from engine.request import Cancel, Request, Suggestion
 from engine.runtime.local import LocalEngine
 from engine.settings import Settings, folders
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[3]
 CONTEXT_TOKENS = 1024
