@@ -6,6 +6,7 @@ What `Context` has on the patched library; every argument that native code takes
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -21,18 +22,18 @@ END_OF_POSITIONS = 2**31 - 1  # llama_pos is 32 bits, and its largest value mean
 _MOST_BIAS = 10_000.0
 
 
-class Transfer:
+class Transfer(ABC):
     """The part of `Context` that moves rows."""
 
     handle: Any
     features: tuple[str, ...]
     _size: int
 
-    def _check_open(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _check_open(self) -> None: ...
 
-    def _check_sequence(self, sequence: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _check_sequence(self, sequence: int) -> None: ...
 
     @property
     def rows_supported(self) -> bool:

@@ -225,7 +225,7 @@ class TestCalibrator:
         )
         try:
             if not context.rows_supported:
-                pytest.skip("the library cannot place rows")
+                pytest.skip("this is a stock llama-cpp-python, which cannot place rows")
             costs = calibrate.measure(context, vocabulary=model.vocabulary_size)
             assert costs.ram_ms != Costs().ram_ms
             assert context.last_position() == -1
