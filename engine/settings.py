@@ -84,6 +84,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=0, le=1024, description="Threads that run the model; 0 chooses.", extra=_unit("threads")),
     ] = 0
+    kernels: Annotated[
+        Literal["auto", "stock"],
+        Meta(
+            description="What computes on the CPU: auto, Steerway's own kernels where the processor has their"
+            " instructions; stock, llama.cpp's only."
+        ),
+    ] = "auto"
     reuse: Annotated[
         Literal["documents", "prefix"],
         Meta(

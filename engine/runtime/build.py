@@ -9,15 +9,20 @@ from pathlib import Path
 from engine.runtime import extension, library
 
 
-@cache
 def identity() -> str:
-    """16 hexadecimal digits that change with llama-cpp-python, our additions, and any of their files.
+    """16 hexadecimal digits that change with llama-cpp-python, our additions, their files, our kernels on.
 
     Raises EngineUnavailable when the library does not load.
     """
+    facts = [*_files(), ",".join(extension.kernels_on())]
+    return hashlib.sha256("\n".join(facts).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+@cache
+def _files() -> tuple[str, ...]:
     loaded = Path(library.load()._lib._name)
     facts = [extension.version(), ",".join(extension.features())]
     for file in sorted(loaded.resolve().parent.iterdir()):
         status = file.stat()
         facts.append(f"{file.name} {status.st_size} {status.st_mtime_ns}")
-    return hashlib.sha256("\n".join(facts).encode("utf-8", "replace")).hexdigest()[:16]
+    return tuple(facts)

@@ -19,7 +19,9 @@ RANGED_SHIFT = "ranged-shift"
 LOOSE_POSITIONS = "loose-positions"
 MASK_BIAS = "mask-bias"
 KV_ROWS = "kv-rows"
-API_VERSION = 2  # STEERWAY_API_VERSION this module is written for
+ATTENTION = "attention"  # kernels
+MATMUL = "matmul"
+API_VERSION = 3  # STEERWAY_API_VERSION this module is written for
 
 Pointer = int | ctypes.c_void_p
 
@@ -107,6 +109,10 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
         ("status_text", text, [int32]),
         ("set_features", int32, [context, uint32]),
         ("get_features", uint32, [context]),
+        ("kernels", uint32, []),
+        ("kernel_name", text, [uint32]),
+        ("get_kernels", uint32, []),
+        ("set_kernels", int32, [uint32]),
         ("kv_shift_range", int32, [context, int32, int32, int32, int32]),
         ("kv_layers", int32, [context, ctypes.POINTER(_Layer), int32]),
         ("kv_row_bytes", ctypes.c_int64, [context, int32]),
@@ -131,9 +137,10 @@ def _patched() -> ctypes.CDLL:
     return found
 
 
-def _names(found: ctypes.CDLL, mask: int) -> dict[str, int]:
+def _names(found: ctypes.CDLL, mask: int, what: str = "feature") -> dict[str, int]:
+    name = getattr(found, f"steerway_{what}_name")
     bits = (1 << n for n in range(32) if mask & (1 << n))
-    return {found.steerway_feature_name(bit).decode(): bit for bit in bits}
+    return {name(bit).decode(): bit for bit in bits}
 
 
 def features() -> tuple[str, ...]:
@@ -143,7 +150,7 @@ def features() -> tuple[str, ...]:
 
 
 def version() -> str:
-    """Version of the patched library, such as "0.3.36+steerway.2"; "" on a stock one."""
+    """Version of the patched library, such as "0.3.36+steerway.3"; "" on a stock one."""
     found = _library()
     return str(found.steerway_version().decode()) if found else ""
 
@@ -173,6 +180,36 @@ def enabled(context: Pointer) -> tuple[str, ...]:
     """Features switched on for a `llama_context *`."""
     found = _library()
     return tuple(_names(found, found.steerway_get_features(context))) if found else ()
+
+
+def kernels() -> tuple[str, ...]:
+    """Names of our CPU kernels that this build has for its instruction set; () on a stock library."""
+    found = _library()
+    return tuple(_names(found, found.steerway_kernels(), "kernel")) if found else ()
+
+
+def kernels_on() -> tuple[str, ...]:
+    """Names of our CPU kernels that are switched on, for the whole process."""
+    found = _library()
+    return tuple(_names(found, found.steerway_get_kernels(), "kernel")) if found else ()
+
+
+def set_kernels(*names: str) -> None:
+    """Switch exactly the named CPU kernels on, all others off, for the whole process, while nothing computes.
+
+    Raises `EngineUnavailable` for a kernel this library does not have.
+    """
+    found = _library() if not names else _patched()
+    if found is None:
+        return
+    known = _names(found, found.steerway_kernels(), "kernel")
+    if unknown := [name for name in names if name not in known]:
+        raise EngineUnavailable(
+            f"no kernel {unknown[0]!r} in {version()} on this processor",
+            hint="known: " + (", ".join(known) or "none"),
+        )
+    mask = sum({known[name] for name in names})
+    _checked(found, found.steerway_set_kernels(mask), "these kernels cannot be switched on")
 
 
 def shift_range(context: Pointer, seq: int, p0: int, p1: int, delta: int) -> int:

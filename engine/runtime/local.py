@@ -15,7 +15,7 @@ from engine.errors import ContextTooLong, EngineStopped
 from engine.kv.gate import Gate
 from engine.prompt import Family, Prompt
 from engine.request import Cancel, Plan, Request, Suggestion
-from engine.runtime import debug, extension
+from engine.runtime import debug, extension, kernels
 from engine.runtime.account import Account, Reuse
 from engine.runtime.alarm import Alarm
 from engine.runtime.base import EngineInfo, OnText
@@ -57,6 +57,7 @@ class LocalEngine:
         self._threads = threads or default_threads()
         self._context_tokens = min(n_ctx, self._model.trained_context_tokens or n_ctx)
         self._settings = settings or Settings(reuse="prefix")
+        self._kernels = kernels.choose(self._settings.kernels)
         self._builder = ReuseBuilder(
             self._model,
             self._settings,
@@ -122,6 +123,7 @@ class LocalEngine:
         return {
             "reuse": self._builder.status() | (self._reuse.status() if self._reuse else {}),
             "threads": self._generator.pace.threads if self._generator.pace else self._threads,
+            "kernels": self._kernels,
         }
 
     def plan(self, request: Request) -> Plan:

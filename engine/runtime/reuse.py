@@ -197,6 +197,7 @@ class ReuseBuilder:
             shape = Shape(context.row_widths())
             facts: dict[str, keys.Fact] = {
                 **context.identity(),
+                "kernels": ",".join(extension.kernels_on()),
                 "chain": CHAIN_TOKENS,
                 "model": self._model_key,
             }

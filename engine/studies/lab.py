@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.errors import ModelUnsupported
 from engine.prompt import detect
-from engine.runtime import extension
+from engine.runtime import extension, kernels
 from engine.runtime.context import Context, Logits
 from engine.runtime.llama import Model
 from engine.runtime.threads import default_threads
@@ -41,6 +41,7 @@ class Lab:
 
     def __init__(self, path: Path, *, context_tokens: int = 4096, threads: int = 0) -> None:
         self.threads = threads or default_threads()
+        kernels.choose()
         self._model = Model(path)
         self.context = Context(
             self._model,

@@ -3,6 +3,7 @@
 set(STEERWAY_SOURCES
     steerway.cpp
     steerway-attention.cpp
+    steerway-kernels.cpp
     steerway-kv-plain.cpp
     steerway-kv-rows.cpp
     steerway-kv-shift.cpp

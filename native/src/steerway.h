@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 // Raised when a function below changes its meaning or goes away.
-#define STEERWAY_API_VERSION 2
+#define STEERWAY_API_VERSION 3
 
 // Switches of a context. A mask of these is what this library has (steerway_features) or what is on.
 enum steerway_feature {
@@ -51,7 +51,7 @@ enum steerway_status {
 };
 
 LLAMA_API int32_t      steerway_api_version(void);
-LLAMA_API const char * steerway_version(void);               // "0.3.36+steerway.2"
+LLAMA_API const char * steerway_version(void);               // "0.3.36+steerway.3"
 LLAMA_API uint32_t     steerway_features(void);              // mask of what this library has
 LLAMA_API const char * steerway_feature_name(uint32_t bit);  // "ranged-shift"; NULL for an unknown bit
 LLAMA_API const char * steerway_status_text(int32_t status); // one line in English, never NULL
@@ -61,6 +61,25 @@ LLAMA_API const char * steerway_status_text(int32_t status); // one line in Engl
 // STEERWAY_MANY_STREAMS for all but STEERWAY_RANGED_SHIFT when the context's memory is not one plain unified KV cache.
 LLAMA_API int32_t  steerway_set_features(struct llama_context * ctx, uint32_t mask);
 LLAMA_API uint32_t steerway_get_features(const struct llama_context * ctx);
+
+// Kernels of our own in ggml's CPU back end, of the whole process. A mask of these is what this build has for its
+// instruction set (steerway_kernels) or what is on. All off by default.
+enum steerway_kernel {
+    // Attention over an f16 cache in tiles that all query heads of a key head share. A token's result does not depend on
+    // the tokens computed beside it, nor on the number of threads.
+    STEERWAY_KERNEL_ATTENTION = 1u << 0,
+
+    // Products of quantised weights with several columns, in integer tiles. The same holds.
+    STEERWAY_KERNEL_MATMUL = 1u << 1,
+};
+
+LLAMA_API uint32_t     steerway_kernels(void);
+LLAMA_API const char * steerway_kernel_name(uint32_t bit); // "attention"; NULL for an unknown bit
+LLAMA_API uint32_t     steerway_get_kernels(void);
+
+// Switches exactly the kernels of `mask` on, while no context computes. STEERWAY_OK, or STEERWAY_BAD_ARGUMENT for a kernel
+// that this build does not have.
+LLAMA_API int32_t steerway_set_kernels(uint32_t mask);
 
 // Adds `delta` to the positions p0 <= pos < p1 of sequence `seq` and rotates their K, now rather than at the next decode
 // (so that a state saved next is right). p0 < 0 means from the start, p1 < 0 to the end. With STEERWAY_RANGED_SHIFT on,

@@ -108,6 +108,7 @@ def test_the_command_measures_writes_and_goes_on(
     names = "full,none,sequential,sequential+near=16,chained+near=16"
     command = ["kv-reuse", str(small_model), "--targets", "4", "--arms", names, "--no-loading", "--json"]
     command += ["--corpus", str(ROOT / "engine"), "--out", str(tmp_path)]
+    command += ["--judge", "sequential+near=16"]  # one folder: no second half of the corpus to judge on
     first = CliRunner().invoke(study, command, catch_exceptions=False)
     assert first.exit_code == 0
     document = json.loads(first.stdout)

@@ -46,7 +46,7 @@ def pack(path: Path, files: dict[str, str]) -> Path:
 
 @pytest.fixture
 def base(tmp_path: Path) -> pins.Base:
-    """A source distribution of three files, pinned by its hash."""
+    """A source distribution of four files, pinned by its hash."""
     base = pins.Base("llama-cpp-python", "0.3.36", "steerway.1", "")
     archive = pack(
         tmp_path / base.archive,
@@ -54,6 +54,7 @@ def base(tmp_path: Path) -> pins.Base:
             f"{base.folder}/llama_cpp/__init__.py": '__version__ = "0.3.36"\n',
             f"{base.folder}/vendor/llama.cpp/src/llama-context.cpp": CONTEXT,
             f"{base.folder}/vendor/llama.cpp/src/CMakeLists.txt": BUILD_FILE,
+            f"{base.folder}/{tree.CPU}/ggml-cpu.cpp": CONTEXT,
         },
     )
     return replace(base, sha256=cache.sha256(archive))
@@ -63,9 +64,10 @@ def base(tmp_path: Path) -> pins.Base:
 def native(tmp_path: Path, base: pins.Base, isolated_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A native/ folder around that base, with a cache of its own and the archive at hand."""
     folder = tmp_path / "native"
-    (folder / "src").mkdir(parents=True)
+    (folder / "src" / "cpu").mkdir(parents=True)
     (folder / "patches").mkdir()
     (folder / "src" / "steerway.cpp").write_text("int ours;\n")
+    (folder / "src" / "cpu" / "kernel.cpp").write_text("int our_kernel;\n")
     (folder / "patches" / "0001-first.patch").write_text(GOOD_PATCH)
     table = "".join(f'{name} = "{getattr(base, name)}"\n' for name in ("name", "version", "local", "sha256"))
     (folder / "pyproject.toml").write_text(f"[tool.steerway-native]\n{table}")
@@ -82,8 +84,10 @@ def test_the_pinned_source_becomes_our_tree(native: Path, tmp_path: Path) -> Non
     source = prepare(native, tmp_path)
     patched = source / "vendor/llama.cpp/src/llama-context.cpp"
     assert patched.read_text() == "one\none and a half\ntwo\nfour\n"
-    assert (source / tree.STOCK / "llama-context.cpp").read_text() == CONTEXT  # for the stock library
+    kept = source / tree.SOURCES / tree.STOCK / "llama-context.cpp"
+    assert kept.read_text() == CONTEXT  # for the stock library
     assert (source / tree.SOURCES / "steerway.cpp").read_text() == "int ours;\n"
+    assert (source / tree.OWN_CPU / "kernel.cpp").read_text() == "int our_kernel;\n"
     assert '__version__ = "0.3.36+steerway.1"' in (source / "llama_cpp/__init__.py").read_text()
     assert '"0.3.36+steerway.1"' in (source / tree.SOURCES / "steerway-version.h").read_text()
     record = json.loads((source / "llama_cpp/steerway.json").read_text())
@@ -161,6 +165,14 @@ def test_a_bad_patch_is_named(native: Path, tmp_path: Path, text: str, said: str
     (native / "patches" / "0001-first.patch").write_text(text)
     with pytest.raises(PatchFailed, match=rf"^0001-first\.patch: .*{said}"):
         prepare(native, tmp_path)
+
+
+def test_the_cpu_back_end_may_be_patched_too(native: Path, tmp_path: Path) -> None:
+    text = GOOD_PATCH.replace("vendor/llama.cpp/src/llama-context.cpp", f"{tree.CPU}/ggml-cpu.cpp")
+    (native / "patches" / "0002-second.patch").write_text(text)
+    source = prepare(native, tmp_path)
+    assert (source / tree.CPU / "ggml-cpu.cpp").read_text() == "one\none and a half\ntwo\nfour\n"
+    assert (source / tree.CPU / tree.STOCK / "ggml-cpu.cpp").read_text() == CONTEXT
 
 
 def test_patches_leave_headers_and_other_libraries_alone(native: Path, tmp_path: Path) -> None:

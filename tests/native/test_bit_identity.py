@@ -50,7 +50,7 @@ def installed() -> Path:
 
 @pytest.fixture(scope="module")
 def stock(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the stock libllama and the installed ggml, which no patch touches."""
+    """A folder with the stock libllama and CPU back end, and the installed rest of ggml."""
     key = json.loads((installed / "steerway.json").read_text())["key"]
     if not (wheel.entry(key) / "stock").is_dir():  # another cache folder: build once more (minutes)
         build.build(sys.executable, build.Progress(quiet=True))
@@ -83,20 +83,22 @@ def test_on_without_use_is_stock_too(
 
 def test_the_reference_is_without_our_code(stock: Path, installed: Path) -> None:
     """And ours is with it: else the comparison would prove nothing."""
-    assert has_our_code(installed / "lib")
-    assert not has_our_code(stock)
+    assert our_code(installed / "lib") == {"llama", "cpu"}
+    assert our_code(stock) == set()
 
 
-def has_our_code(folder: Path) -> bool:
-    return any(b"steerway_kv_shift_range" in path.read_bytes() for path in folder.glob("*llama.*"))
+def our_code(folder: Path) -> set[str]:
+    marks = {"llama": b"steerway_kv_shift_range", "cpu": b"steerway_cpu_set"}
+    libraries = {name: next(folder.glob(f"lib*{name}.*")).read_bytes() for name in marks}
+    return {name for name, mark in marks.items() if mark in libraries[name]}
 
 
 def test_patches_touch_no_arithmetic_and_no_header() -> None:
-    """What makes sharing object files sound: of libllama, three files are compiled from a changed source."""
+    """What makes sharing object files sound: four files are compiled from a changed source."""
     touched = {name for path in (pins.NATIVE / "patches").glob("*.patch") for name in patch.files(path)}
     sources = {name for name in touched if not name.endswith("CMakeLists.txt")}
     changed = ("llama-batch.cpp", "llama-context.cpp", "llama-kv-cache.cpp")
-    assert sources == {f"{tree.SOURCES}/{name}" for name in changed}
+    assert sources == {*(f"{tree.SOURCES}/{name}" for name in changed), f"{tree.CPU}/ggml-cpu.cpp"}
 
 
 @pytest.mark.slow

@@ -41,7 +41,8 @@ def parts(native: Path = pins.NATIVE) -> dict[str, object]:
 
 
 def _digests(native: Path, folder: str) -> dict[str, str]:
-    return {path.name: _digest(path) for path in sorted((native / folder).iterdir()) if path.is_file()}
+    files = sorted(path for path in (native / folder).rglob("*") if path.is_file())
+    return {path.relative_to(native / folder).as_posix(): _digest(path) for path in files}
 
 
 def _digest(path: Path) -> str:

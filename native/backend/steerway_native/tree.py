@@ -12,7 +12,9 @@ from .errors import NativeError, SourceMismatch
 from .pins import Base
 
 SOURCES = Path("vendor/llama.cpp/src")  # of libllama, in the tree
-STOCK = SOURCES / "steerway-stock"  # unpatched copies of patched sources, see src/steerway.cmake
+CPU = Path("vendor/llama.cpp/ggml/src/ggml-cpu")  # of ggml's CPU back end
+OWN_CPU = CPU / "steerway"  # the files of src/cpu
+STOCK = "steerway-stock"  # folder of unpatched copies of patched sources, see src/steerway.cmake
 
 
 def prepare(archive: Path, folder: Path, base: Base, *, native: Path, key: str) -> Path:
@@ -43,16 +45,19 @@ def unpack(archive: Path, folder: Path, base: Base) -> Path:
 
 
 def add_sources(tree: Path, native: Path) -> None:
-    for path in sorted((native / "src").iterdir()):
-        target = tree / SOURCES / path.name
-        if target.exists():
-            raise NativeError(f"native/src/{path.name} would replace llama.cpp's own file: rename it")
-        shutil.copyfile(path, target)
+    """Our files beside libllama's, those of `src/cpu` in a folder of the CPU back end."""
+    (tree / OWN_CPU).mkdir()
+    for folder, target in ((native / "src", SOURCES), (native / "src" / "cpu", OWN_CPU)):
+        for path in sorted(path for path in folder.iterdir() if path.is_file()):
+            if (tree / target / path.name).exists():
+                raise NativeError(f"native/src/{path.name} would replace llama.cpp's own file: rename it")
+            shutil.copyfile(path, tree / target / path.name)
 
 
 def keep_stock(tree: Path, patches: list[Path]) -> None:
-    """Keep the unpatched form of patched sources: the stock library of the test is linked from them."""
-    (tree / STOCK).mkdir()
+    """Keep the unpatched form of patched sources: the stock libraries of the test are linked from them."""
+    for folder in (SOURCES, CPU):
+        (tree / folder / STOCK).mkdir()
     for name in {name for one in patches for name in patch.files(one)}:
         path = Path(name)
         if path.suffix in (".h", ".hpp"):
@@ -60,10 +65,12 @@ def keep_stock(tree: Path, patches: list[Path]) -> None:
                 f"a patch changes the header {name}: the stock library could not share object files"
             )
         if path.suffix in (".c", ".cpp"):
-            if path.parent != SOURCES:
-                raise NativeError(f"a patch changes {name}, which is outside libllama's own sources")
+            if path.parent not in (SOURCES, CPU):
+                raise NativeError(
+                    f"a patch changes {name}, which is neither libllama's nor the CPU back end's"
+                )
             if (tree / path).is_file():  # else applying the patch says so, naming the hunk
-                shutil.copyfile(tree / path, tree / STOCK / path.name)
+                shutil.copyfile(tree / path, tree / path.parent / STOCK / path.name)
 
 
 def set_version(tree: Path, base: Base, key: str, patches: list[str]) -> None:

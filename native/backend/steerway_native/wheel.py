@@ -70,7 +70,7 @@ def _run_backend(source: Path, out: Path, build: Path, version: str) -> None:
 
 def _keep_stock(build: Path, out: Path) -> None:
     (out / "stock").mkdir()
-    for library in (build / "steerway-stock").glob("*llama.*"):
+    for library in (build / "steerway-stock").glob("lib*"):
         shutil.copyfile(library, out / "stock" / library.name)
 
 

@@ -1,0 +1,9 @@
+#pragma once
+
+#include "ggml-cpu-impl.h"
+#include "ggml.h"
+
+bool   steerway_attention_built();                           // whether there is a kernel for this instruction set
+bool   steerway_attention_takes(const ggml_tensor * op);     // a FLASH_ATTN_EXT that is computed here
+size_t steerway_attention_work_size(int n_threads, const ggml_tensor * op);
+void   steerway_attention(const ggml_compute_params * params, ggml_tensor * op); // by every thread of the pool
