@@ -14,7 +14,7 @@ from engine.errors import EngineUnavailable
 
 _LOG_LINES = 200
 # Rounds of GNU OpenMP's waiting loop before a thread sleeps: some microseconds.
-SPIN_COUNT = "1000"
+SPIN_COUNT = "3000"
 _log: deque[str] = deque(maxlen=_LOG_LINES)
 _native_callback: Any = None
 

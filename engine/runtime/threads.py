@@ -18,6 +18,8 @@ FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
 # A token's time, of the fastest with as many threads, above which fewer are tried early.
 SLOW = 1.5
+# And below which share of the slowest more are: whatever took the cores may be gone.
+RELIEVED = 0.8
 # A trial is a success below this share of the time before it, and ends at once above that multiple.
 BETTER = 0.85
 HOPELESS = 2.0
@@ -78,6 +80,7 @@ class Pace:
         self._clock = clock
         self._recent: dict[int, deque[float]] = {}
         self._fastest: dict[int, float] = {}
+        self._slowest: dict[int, float] = {}
         self._wait_s = {-1: FIRST_WAIT_S, 1: FIRST_WAIT_S}
         self._due = dict.fromkeys((-1, 1), clock() + FIRST_WAIT_S)
         self._trial: _Trial | None = None
@@ -96,17 +99,20 @@ class Pace:
         elif len(recent) == _WINDOW_TOKENS:
             now = median(recent)
             slow = now > SLOW * self._fastest.get(self._level, now)
+            relieved = now < RELIEVED * self._slowest.get(self._level, now)
             self._fastest[self._level] = min(now, self._fastest.get(self._level, now) * _FORGET)
-            self._consider(now, slow=slow)
+            self._slowest[self._level] = max(now, self._slowest.get(self._level, now) / _FORGET)
+            self._consider(now, hurried={-1: slow, 1: relieved})
 
-    def _consider(self, ms: float, *, slow: bool) -> None:
+    def _consider(self, ms: float, *, hurried: dict[int, bool]) -> None:
         time_s = self._clock()
         for step in (-1, 1):
             possible = 0 <= self._level + step < len(self._levels)
-            # When tokens become slow the cause is likely new: do not wait out what an old trial said.
-            hurried = slow and step < 0 and time_s >= self._due[step] - self._wait_s[step] + FIRST_WAIT_S
-            if possible and (time_s >= self._due[step] or hurried):
+            # When tokens became slow or fast the cause is likely new: do not wait out what an old trial said.
+            early = hurried[step] and time_s >= self._due[step] - self._wait_s[step] + FIRST_WAIT_S
+            if possible and (time_s >= self._due[step] or early):
                 self._trial = _Trial(step, ms)
+                self._slowest.pop(self._level, None)
                 self._level += step
                 self._recent.pop(self._level, None)
                 return

@@ -20,6 +20,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from engine.open import open_engine
@@ -65,7 +67,8 @@ class Bare:
         for step in range(count):
             if found is not None:
                 found.append(token)
-            if decode(handle, fill((token if known is None else known[step],), self._start + step, 0)):
+            here = np.array([self._start + step])
+            if decode(handle, fill((token if known is None else known[step],), here, 0, "last")):
                 raise SystemExit("llama_decode failed")
             if known is None:
                 token = sample(sampler, handle, -1)

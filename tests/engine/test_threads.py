@@ -51,6 +51,17 @@ def test_when_cores_are_taken_fewer_threads_run_and_all_come_back() -> None:
     assert mean(desk.decode(idle, 300)) < 25
 
 
+@pytest.mark.parametrize("tokens", range(1500, 2500, 100))
+def test_cores_that_come_back_are_used_within_seconds(tokens: int) -> None:
+    """Tokens that become fast say that what took the cores is gone: an old trial's wait is not waited out."""
+    desk = Desk(2)
+    desk.decode(busy, tokens)
+    free_since = desk.now
+    while desk.pace.threads == 1 and desk.now < free_since + LONGEST_WAIT_S:
+        desk.decode(idle, 4)
+    assert desk.now - free_since < 3.0
+
+
 def test_on_an_idle_machine_trials_cost_little() -> None:
     desk = Desk(2)
     assert mean(desk.decode(idle, 2000)) < 24.0 * 1.02
