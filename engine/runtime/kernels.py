@@ -1,6 +1,7 @@
 """Which CPU kernels compute: our own in the patched llama.cpp where this processor has them, or llama.cpp's.
 
-The switch is the process's, not a model's: whoever opens a model sets it for all.
+The switch is the process's, not a model's: whoever opens a model sets it for all, so models that are open
+at the same time must want the same.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ struct problem {
 struct data {
     std::vector<float>       q;    // [token][head][dk]
     std::vector<ggml_fp16_t> k, v; // [cell][key head][..]
-    std::vector<float>       mask; // [token][cell], 0 or -inf
+    std::vector<float>       mask; // [token][cell]: 0, a bias, or -inf
 };
 
 data random_data(const problem & p, unsigned seed) {
@@ -55,12 +55,17 @@ data random_data(const problem & p, unsigned seed) {
         x = ggml_fp32_to_fp16(normal(random));
     }
     d.mask.assign((size_t) p.tokens*p.cells, 0.0f);
-    if (p.masked) { // a hole, causal at the end, and one token that sees nothing
+    if (p.masked) { // a hole of cells that hold anything, a bias, causal at the end, and one token that sees nothing
+        const int hole = p.cells/4;
+        std::fill_n(d.k.begin() + (size_t) hole*p.key_heads*p.dk, p.key_heads*p.dk, ggml_fp32_to_fp16(NAN));
+        std::fill_n(d.v.begin() + (size_t) hole*p.key_heads*p.dv, p.key_heads*p.dv, ggml_fp32_to_fp16(INFINITY));
         for (int t = 0; t < p.tokens; t++) {
             for (int c = 0; c < p.cells; c++) {
-                const bool hole = c >= p.cells/4 && c < p.cells/4 + 130;
-                if (hole || c > p.cells - p.tokens + t || (t == 2 && p.tokens > 3)) {
+                const bool hidden = c >= hole && c < hole + 130;
+                if (hidden || c > p.cells - p.tokens + t || (t == 2 && p.tokens > 3)) {
                     d.mask[(size_t) t*p.cells + c] = -INFINITY;
+                } else if (c < hole/2) {
+                    d.mask[(size_t) t*p.cells + c] = 0.5f;
                 }
             }
         }
@@ -111,7 +116,8 @@ std::vector<double> reference(const problem & p, const data & d) {
                 for (int i = 0; i < p.dk; i++) {
                     x += (double) q[i]*ggml_fp16_to_fp32(k[i]);
                 }
-                weight[c] = x/std::sqrt((double) p.dk) + d.mask[(size_t) t*p.cells + c];
+                const float mask = d.mask[(size_t) t*p.cells + c];
+                weight[c] = mask == -INFINITY ? mask : x/std::sqrt((double) p.dk) + mask;
                 top = std::max(top, weight[c]);
             }
             if (top == -INFINITY) {
@@ -124,7 +130,7 @@ std::vector<double> reference(const problem & p, const data & d) {
             double * o = out.data() + ((size_t) t*p.heads + h)*p.dv;
             for (int c = 0; c < p.cells; c++) {
                 const ggml_fp16_t * v = d.v.data() + ((size_t) c*p.key_heads + h/group)*p.dv;
-                for (int i = 0; i < p.dv; i++) {
+                for (int i = 0; i < p.dv && weight[c] != 0.0; i++) {
                     o[i] += weight[c]/sum*ggml_fp16_to_fp32(v[i]);
                 }
             }

@@ -90,7 +90,7 @@ def engine_cost(thread: EngineThread, request: Request) -> tuple[Cost, int]:
 
 
 def measure(model: str | None, *, tokens: int, rounds: int, threads: int) -> dict[str, object]:
-    engine = open_engine(model, settings=Settings(threads=threads))
+    engine = open_engine(model, settings=Settings(drafts="off", threads=threads))
     if not isinstance(engine, LocalEngine):
         raise SystemExit("name a local model")
     request = Request(PREFIX, "", path="squares.py", max_tokens=tokens, stop_at="block")

@@ -18,7 +18,11 @@
 #include <cmath>
 #include <cstring>
 
-#if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__) && defined(__F16C__))
+#if defined(__AVX512F__) // GGML_F32_VEC is then 512 bits wide, whatever else there is
+#if defined(__AVX512DQ__) && defined(__AVX512VL__)
+#define STEERWAY_ATTENTION 1
+#endif
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #define STEERWAY_ATTENTION 1
 #endif
 
@@ -37,6 +41,7 @@ namespace {
 constexpr int TILE    = 64;  // cells whose scores are held at once
 constexpr int SEGMENT = 512; // cells of a segment
 constexpr int ROWS    = 60;  // rows of a block, a multiple of the micro-kernel's
+constexpr int64_t MOST_PARTS = 8*1024*1024; // floats, of all segments' sums together
 constexpr int WIDTH   = GGML_F32_EPR;
 constexpr int MICRO   = 6;                         // rows of the micro-kernel
 constexpr int LANES   = WIDTH == 16 ? 4 : 2;       // and its vectors a row: 24 or 12 accumulators
@@ -48,6 +53,10 @@ inline vec maximum(vec a, vec b) { return _mm512_max_ps(a, b); }
 inline float highest(vec a) { return _mm512_reduce_max_ps(a); }
 inline float total(vec a) { return _mm512_reduce_add_ps(a); }
 inline vec widen(const ggml_fp16_t * x) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *) x)); }
+inline vec masked(vec score, vec mask) { // whatever the score of a cell that must not be seen is, NaN too
+    const vec never = _mm512_set1_ps(-INFINITY);
+    return _mm512_mask_mov_ps(_mm512_add_ps(score, mask), _mm512_cmp_ps_mask(mask, never, _CMP_EQ_OQ), never);
+}
 #else
 inline vec maximum(vec a, vec b) { return _mm256_max_ps(a, b); }
 inline float highest(vec a) {
@@ -61,6 +70,10 @@ inline float total(vec a) {
     return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
 inline vec widen(const ggml_fp16_t * x) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *) x)); }
+inline vec masked(vec score, vec mask) {
+    const vec never = _mm256_set1_ps(-INFINITY);
+    return _mm256_blendv_ps(_mm256_add_ps(score, mask), never, _mm256_cmp_ps(mask, never, _CMP_EQ_OQ));
+}
 #endif
 
 // What a thread works in, floats.
@@ -70,6 +83,7 @@ struct scratch {
     float * v;     // [TILE][dv]
     float * score; // [ROWS][TILE]
     float * mask;  // [ROWS][TILE], a row per token
+    float * seen;  // [TILE], the largest of these of each cell
     float * part;  // [ROWS][HEAD + dv], of a segment
     float * sum;   // [ROWS][HEAD + dv], of the segments before
 };
@@ -97,13 +111,15 @@ struct shape {
     int64_t part() const { return HEAD + dv; }
 
     int64_t scratch_floats() const {
-        return ROWS*dk + TILE*dk + TILE*dv + 2*ROWS*TILE + 2*ROWS*part() + 128;
+        return ROWS*dk + TILE*dk + TILE*dv + (2*ROWS + 1)*TILE + 2*ROWS*part() + 128;
     }
 
-    // Whether threads share the segments of a block: there are too few blocks to keep them busy.
-    bool split(int threads) const { return segments > 1 && key_heads*blocks < 4*threads && threads > 1; }
-
     int64_t parts_floats() const { return key_heads*rows*segments*part(); }
+
+    // Whether threads share the segments of a block: there are too few blocks to keep them busy.
+    bool split(int threads) const {
+        return segments > 1 && threads > 1 && key_heads*blocks < 4*threads && parts_floats() <= MOST_PARTS;
+    }
 };
 
 float * aligned(float * p) {
@@ -117,7 +133,8 @@ scratch scratch_at(float * base, const shape & s) {
     res.v     = res.k + TILE*s.dk;
     res.score = res.v + TILE*s.dv;
     res.mask  = res.score + ROWS*TILE;
-    res.part  = res.mask + ROWS*TILE;
+    res.seen  = res.mask + ROWS*TILE;
+    res.part  = res.seen + TILE;
     res.sum   = res.part + ROWS*s.part();
     return res;
 }
@@ -205,8 +222,13 @@ void pack_keys(float * dst, const char * src, size_t stride, int n, int64_t dk) 
     }
 }
 
-void pack_values(float * dst, const char * src, size_t stride, int n, int64_t dv) {
+// Values of cells that nobody sees become 0: a weight of 0 does not silence what is not finite.
+void pack_values(float * dst, const char * src, size_t stride, int n, int64_t dv, const float * seen) {
     for (int cell = 0; cell < n; cell++) {
+        if (seen && seen[cell] == -INFINITY) {
+            memset(dst + cell*dv, 0, dv*sizeof(float));
+            continue;
+        }
         const ggml_fp16_t * row = (const ggml_fp16_t *) (src + cell*stride);
         for (int64_t i = 0; i < dv; i += WIDTH) {
             GGML_F32_VEC_STORE(dst + cell*dv + i, widen(row + i));
@@ -215,28 +237,24 @@ void pack_values(float * dst, const char * src, size_t stride, int n, int64_t dv
     memset(dst + n*dv, 0, (TILE - n)*dv*sizeof(float));
 }
 
-// The mask of a tile for tokens t0 .. t1 - 1, as f32. False if all of it is -inf.
-bool pack_mask(float * dst, const ggml_tensor * mask, int64_t t0, int64_t t1, int64_t cell, int n) {
-    bool any = false;
+// The mask of a tile for tokens t0 .. t1 - 1, as f32, and what of it each cell is seen with. False if none is seen.
+bool pack_mask(const scratch & w, const ggml_tensor * mask, int64_t t0, int64_t t1, int64_t cell, int n) {
+    std::fill(w.seen, w.seen + TILE, -INFINITY);
     for (int64_t t = t0; t < t1; t++) {
         const ggml_fp16_t * row = (const ggml_fp16_t *) ((const char *) mask->data + t*mask->nb[1]) + cell;
-        float             * out = dst + (t - t0)*TILE;
-        if (n == TILE) {
-            vec top = GGML_F32_VEC_SET1(-INFINITY);
-            for (int i = 0; i < TILE; i += WIDTH) {
-                const vec x = widen(row + i);
-                GGML_F32_VEC_STORE(out + i, x);
-                top = maximum(top, x);
+        float             * out = w.mask + (t - t0)*TILE;
+        for (int i = 0; i < TILE; i += WIDTH) {
+            if (i + WIDTH <= n) {
+                GGML_F32_VEC_STORE(out + i, widen(row + i));
+            } else {
+                for (int j = i; j < i + WIDTH; j++) {
+                    out[j] = j < n ? GGML_CPU_FP16_TO_FP32(row[j]) : -INFINITY;
+                }
             }
-            any |= highest(top) > -INFINITY;
-        } else {
-            for (int i = 0; i < TILE; i++) {
-                out[i] = i < n ? GGML_CPU_FP16_TO_FP32(row[i]) : -INFINITY;
-                any |= out[i] > -INFINITY;
-            }
+            GGML_F32_VEC_STORE(w.seen + i, maximum(GGML_F32_VEC_LOAD(w.seen + i), GGML_F32_VEC_LOAD(out + i)));
         }
     }
-    return any;
+    return std::any_of(w.seen, w.seen + TILE, [](float x) { return x > -INFINITY; });
 }
 
 // One tile's scores become weights under the row's running maximum; what was summed before shrinks with it.
@@ -245,14 +263,15 @@ void weigh(float * score, const float * mask, float * part, int64_t dv) {
     for (int i = 0; i < TILE; i += WIDTH) {
         vec x = GGML_F32_VEC_LOAD(score + i);
         if (mask) {
-            x = GGML_F32_VEC_ADD(x, GGML_F32_VEC_LOAD(mask + i));
+            x = masked(x, GGML_F32_VEC_LOAD(mask + i));
             GGML_F32_VEC_STORE(score + i, x);
         }
         top = maximum(top, x);
     }
     const float before = part[0];
-    const float now    = std::max(before, highest(top));
-    if (now == -INFINITY) { // nothing of this row is visible yet
+    const float best   = highest(top);
+    const float now    = best > before ? best : before;
+    if (best == -INFINITY && before == -INFINITY) { // nothing of this row is visible yet
         memset(score, 0, TILE*sizeof(float));
         return;
     }
@@ -326,7 +345,7 @@ void attend(const ggml_tensor * op, const shape & s, const block & b, int64_t se
     const int64_t end = std::min<int64_t>((segment + 1)*SEGMENT, s.cells);
     for (int64_t cell = segment*SEGMENT; cell < end; cell += TILE) {
         const int n = (int) std::min<int64_t>(TILE, end - cell);
-        if (mask && !pack_mask(w.mask, mask, t0, t1, cell, n)) {
+        if (mask && !pack_mask(w, mask, t0, t1, cell, n)) {
             continue;
         }
         pack_keys(w.k, (const char *) k->data + cell*k->nb[1] + b.key_head*k->nb[2], k->nb[1], n, s.dk);
@@ -338,7 +357,8 @@ void attend(const ggml_tensor * op, const shape & s, const block & b, int64_t se
             }
             weigh(score, mask ? w.mask + ((b.first + r)/s.group - t0)*TILE : nullptr, parts + r*s.part(), s.dv);
         }
-        pack_values(w.v, (const char *) v->data + cell*v->nb[1] + b.key_head*v->nb[2], v->nb[1], n, s.dv);
+        pack_values(w.v, (const char *) v->data + cell*v->nb[1] + b.key_head*v->nb[2], v->nb[1], n, s.dv,
+            mask ? w.seen : nullptr);
         product(parts + HEAD, s.part(), w.score, TILE, w.v, s.dv, TILE, b.n, true);
     }
 }
@@ -399,6 +419,8 @@ size_t steerway_attention_work_size(int n_threads, const ggml_tensor * op) {
 }
 
 void steerway_attention(const ggml_compute_params * params, ggml_tensor * op) {
+    GGML_ASSERT(params->wsize >= steerway_attention_work_size(params->nth, op)); // switched on while a graph was planned?
+
     const shape   s(op);
     const int64_t blocks = s.key_heads*s.blocks;
     const bool    split  = s.split(params->nth);

@@ -48,13 +48,14 @@ class kernels : public ggml::cpu::extra_buffer_type {
     }
 
     ggml::cpu::tensor_traits * get_tensor_traits(const ggml_tensor * op) override {
-        static attention_traits attention;
-        static matmul_traits    matmul;
+        // never destroyed: threads of a pool may outlive static destructors
+        static auto * const attention = new attention_traits();
+        static auto * const matmul    = new matmul_traits();
         switch (op->op) {
             case GGML_OP_FLASH_ATTN_EXT:
-                return is_on(STEERWAY_CPU_ATTENTION) && steerway_attention_takes(op) ? &attention : nullptr;
+                return is_on(STEERWAY_CPU_ATTENTION) && steerway_attention_takes(op) ? attention : nullptr;
             case GGML_OP_MUL_MAT:
-                return is_on(STEERWAY_CPU_MATMUL) && steerway_matmul_takes(op) ? &matmul : nullptr;
+                return is_on(STEERWAY_CPU_MATMUL) && steerway_matmul_takes(op) ? matmul : nullptr;
             default:
                 return nullptr;
         }
@@ -94,7 +95,7 @@ ggml_backend_buffer_type_t steerway_cpu_buffer_type(void) {
     static ggml_backend_buffer_type type = {
         /* .iface   = */ { name_of, no_buffer, alignment_of, nullptr, nullptr, nullptr },
         /* .device  = */ ggml_backend_reg_dev_get(ggml_backend_cpu_reg(), 0),
-        /* .context = */ new kernels(), // never destroyed: threads of a pool may outlive static destructors
+        /* .context = */ new kernels(),
     };
     return &type;
 }
