@@ -45,7 +45,7 @@ _MEANT: dict[str, tuple[str, ...]] = {
     "separate": (*_ALWAYS, "plain", "sequential", "shared", "chained"),
     "same": (*_ALWAYS, "plain", "sequential", "shared", "chained"),
     "edit": (*_ALWAYS, "stale", "pie"),
-    "keystroke": ("full", "again", "none", "stale", "anchor"),
+    "keystroke": (*_ALWAYS, "sequential", "stale", "anchor"),
 }
 _FLAGS = ("reversed", "shuffled", "pairs", "q8_0")
 _NUMBERS = {"T": "temperature", "bias": "bias", "blend": "blend"}
@@ -160,10 +160,10 @@ def _swept(layout: str, *words: str) -> tuple[str, ...]:
 REPAIR = "sequential+pairs+link=32+near=64"
 CORE: dict[str, tuple[str, ...]] = {
     "separate": (
-        *("full", "none", "sequential", "sequential+pairs", "sequential+near=32"),
-        *(REPAIR, f"{REPAIR}+q8_0", "chained+near=32"),
+        *("full", "again", "none", "sequential", "sequential+pairs", "sequential+near=32"),
+        *("sequential+near=64", REPAIR, f"{REPAIR}+q8_0", "chained+near=64"),
     ),
-    "same": ("full", "none", "sequential", "chained+near=32", "chained+near=32+q8_0"),
+    "same": ("full", "again", "none", "sequential", "chained+near=64", "chained+near=64+q8_0"),
     "edit": ("full", "again", "none", "stale", "stale+link=16", "pie", "pie+link=16"),
     "keystroke": (
         *("full", "again", "none", "stale", "sequential"),
@@ -184,7 +184,7 @@ _LAYOUTS = ("plain", "shared")
 _SHARED = _swept("shared", "reversed", "T=0.95", "T=1.05", "bias=-0.5", "bias=0.5", "bias=1")
 ALL: dict[str, tuple[str, ...]] = {
     "separate": tuple(
-        dict.fromkeys((*CORE["separate"], "again", *_LAYOUTS, *_swept("sequential", *_REPAIRS), *_SHARED))
+        dict.fromkeys((*CORE["separate"], *_LAYOUTS, *_swept("sequential", *_REPAIRS), *_SHARED))
     ),
     "same": tuple(
         dict.fromkeys(

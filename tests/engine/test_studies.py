@@ -248,6 +248,12 @@ class CountingBench:
         return {**about, "first_exact": True, "same_line": True, "similarity": 1.0, "computed": 32}
 
 
+@pytest.mark.parametrize("arms_by_set", [arms.CORE, arms.ALL])
+def test_arms_that_are_run_unnamed_can_be_named(arms_by_set: dict[str, tuple[str, ...]]) -> None:
+    for name, wanted in arms_by_set.items():
+        assert set(arms.arms_of(",".join(wanted))[name]) == {arms.parse(arm).name for arm in wanted}
+
+
 class Silent:
     def begin(self, total: int) -> None: ...
 
