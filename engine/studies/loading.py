@@ -46,7 +46,6 @@ def measure(
     """A row for each length that fits into the lab's context and `tokens`, and kind of rows."""
     lengths = [length for length in LENGTHS if length <= min(len(tokens), lab.context.context_tokens)]
     compute = _compute(lab, tokens, lengths)
-    on_step()
     found = []
     for length in lengths:
         for kind in KINDS:
