@@ -139,8 +139,25 @@ def _described(found: Found) -> list[str]:
     ]
     lines += [_client(each) for each in service["clients"] if each["name"] != ASKING]
     lines += _accuracy(status["first_token_ms"])
-    lines += [f"  {name}: {_short(value)}" for name, value in status["engine"].items()]
-    return lines
+    return lines + _engine(status["engine"])
+
+
+def _engine(told: dict[str, Any]) -> list[str]:
+    """What the engine says of itself, in the words of `steerway status`."""
+    from engine.standing import describe, describe_caches, describe_cost
+
+    reuse = told.get("reuse") or {}
+    parts = {
+        "reuse": describe(reuse),
+        "times": describe_cost(reuse.get("cost")),
+        "cache": describe_caches(reuse),
+    }
+    parts |= {name: [_short(value)] for name, value in told.items() if name != "reuse"}
+    return [
+        f"  {name if first else '':8} {line}"
+        for name, lines in parts.items()
+        for first, line in zip((True, *[False] * len(lines)), lines, strict=False)
+    ]
 
 
 def _client(client: dict[str, Any]) -> str:
@@ -170,4 +187,6 @@ def _duration(seconds: float) -> str:
 def _short(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_short(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_short, value)) or "none"
     return f"{value:,.1f}" if isinstance(value, float) else str(value)

@@ -67,7 +67,9 @@ def describe(reuse: dict[str, Any]) -> list[str]:
         return []
     lines = [f"{mode}: {reason}" if reason else str(mode)]
     if evidence := reuse.get("evidence"):
-        lines.append(_evidence(evidence))
+        repair = reuse.get("repair") or {}
+        idle = repair.get("together") and not (repair.get("link_tokens") or repair.get("pairs"))
+        lines.append(_evidence(evidence) + (", once the engine was idle" if idle else ""))
     if report := reuse.get("selftest"):
         lines.append(f"self-test: {report['verdict']}, {report['why']}")
     if (shadow := reuse.get("shadow")) and shadow.get("checks"):
