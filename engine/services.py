@@ -22,6 +22,8 @@ _ANSWER_S = 5.0
 _GRACE_S = 10.0
 _TERMINATED_S = 5.0
 _POLL_S = 0.05
+# A process that was killed drops its connections before its lock.
+_DYING_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Ended:
 def find() -> list[Found]:
     """Every engine that runs, by its lock. Raises EngineUnavailable where there can be none."""
     folder = runtime_folder()
-    return [_asked(each) for lock in sorted(folder.glob("*.lock")) if (each := _holder(lock)) is not None]
+    holders = [each for lock in sorted(folder.glob("*.lock")) if (each := _holder(lock)) is not None]
+    return [found for each in holders if (found := _asked(each)) is not None]
 
 
 def end(found: Found) -> Ended:
@@ -76,12 +79,15 @@ def _holder(lock: Path) -> Found | None:
         return None
 
 
-def _asked(found: Found) -> Found:
+def _asked(found: Found) -> Found | None:
+    """With its status, or why there is none; None when it ends just now."""
     try:
         with _link(found) as link:
             link.send(messages.Report(1))
             answer = link.receive(_ANSWER_S)
     except (OSError, EOFError, SteerwayError) as error:
+        if _gone(found, _DYING_S):
+            return None
         return replace(found, problem=f"it does not answer ({error or type(error).__name__})")
     if not isinstance(answer, messages.Reported):
         return replace(found, problem="it does not answer")

@@ -340,20 +340,25 @@ def test_an_engine_that_falls_silent_is_given_up(home: Path, monkeypatch: pytest
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         listening.listen()
-        threading.Thread(target=_greet_and_fall_silent, args=(listening,), daemon=True).start()
+        mute = threading.Thread(target=_greet_and_fall_silent, args=(listening,))
+        mute.start()
         monkeypatch.setattr(
             module.launch, "connect", lambda spec, **options: Link.open(path, service="", name="test")
         )
         with EngineClient(fake) as client, pytest.raises(Exception, match=r"failed twice .*does not answer"):
             client.info()
+        listening.shutdown(socket.SHUT_RDWR)  # ends its accept, which closing does not
+        mute.join(10)
 
 
 def _greet_and_fall_silent(listening: socket.socket) -> None:
-    kept = []
+    kept: list[socket.socket] = []
     while True:
         try:
             connection, _ = listening.accept()
         except OSError:
+            for each in kept:
+                each.close()
             return
         kept.append(connection)
         welcome = messages.Welcome(messages.PROTOCOL, "1", os.getpid(), "mute", True)
