@@ -28,6 +28,17 @@ def test_no_registry_addresses() -> None:
     assert not [p for p in tracked() if address.search(p.read_bytes())]
 
 
+def test_no_paths_of_one_machine() -> None:
+    home = re.compile(
+        rb"/(?:root|home/\w+|Users/\w+)/\.\w"
+    )  # a person's hidden folders: caches, states, environments
+    assert not [p for p in tracked() if home.search(p.read_bytes())]
+    results = [p for p in tracked() if p.is_relative_to(ROOT / "docs" / "results")]
+    absolute = re.compile(rb'"/\w[^"\s]*/')
+    assert results
+    assert not [p for p in results if p.suffix == ".json" and absolute.search(p.read_bytes())]
+
+
 def test_the_journals_of_the_examples_are_read_without_problems() -> None:
     from journal import files
 

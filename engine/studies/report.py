@@ -59,7 +59,10 @@ def write(
         study = gate.Study(
             model=plan.model, sha256=plan.sha256, evidence=chosen.evidence, repair=chosen.repair
         )
-        document["gate"] = str(gate.save(study, gates))
+        saved = gate.save(study, gates)
+        document["gate"] = (
+            f"{saved.parent.name}/{saved.name}"  # below the state folder: results are published
+        )
     stem = folder / f"kv-reuse-{plan.model}"
     stem.with_name(stem.name + ".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     stem.with_name(stem.name + ".svg").write_text(figure.draw(document), encoding="utf-8")

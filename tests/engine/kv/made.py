@@ -41,6 +41,15 @@ def store_at(folder: Path, *, budget_bytes: int = 100_000_000, kind: RowKind = "
     return Store(folder, budget_bytes=budget_bytes, floor_bytes=0, kind=kind)
 
 
+def put(store: Store, number: int, *, tokens: int = 16, compute_ms: float = COSTLY_MS) -> bool:
+    key, rows = unit(number, tokens=tokens)
+    return store.put(key, rows, compute_ms=compute_ms)
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("??/*"))
+
+
 def got(store: Store, number: int, *, tokens: int = 16, shape: Shape = SHAPE) -> Rows | None:
     """What the store has for `number`. Fails when it is anything but what was put."""
     key, rows = unit(number, tokens=tokens, shape=shape)

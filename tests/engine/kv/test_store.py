@@ -6,33 +6,20 @@ import logging
 import os
 import random
 import stat
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.errors import EngineError
-from engine.kv import disk
 from engine.kv.budgets import worth_writing
 from engine.kv.rows import RowKind, Rows, Shape
-from engine.kv.store import Store
-from engine.settings import Settings
-from tests.engine.kv.made import BASE, COSTLY_MS, SHAPE, got, key_of, rows_of, store_at, unit
+from tests.engine.kv.made import BASE, COSTLY_MS, SHAPE, files, got, key_of, put, rows_of, store_at, unit
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "cache" / "kv"
-
-
-def put(store: Store, number: int, *, tokens: int = 16, compute_ms: float = COSTLY_MS) -> bool:
-    key, rows = unit(number, tokens=tokens)
-    return store.put(key, rows, compute_ms=compute_ms)
-
-
-def files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("??/*"))
 
 
 def test_what_one_process_puts_the_next_one_gets(folder: Path) -> None:
@@ -257,80 +244,6 @@ def test_a_broken_computation_is_not_kept(folder: Path, value: float) -> None:
     assert not files(folder)
 
 
-def used_bytes(folder: Path) -> int:
-    return sum(path.stat().st_blocks * 512 for path in folder.glob("??/*"))
-
-
-def test_the_budget_holds_over_ten_thousand_puts_and_gets(folder: Path) -> None:
-    budget = 400_000
-    store = store_at(folder, budget_bytes=budget)
-    chance = random.Random(3)
-    small, large = {n: unit(n) for n in range(100)}, {n: unit(n, tokens=200) for n in range(100, 150)}
-    most = 0
-    for step in range(10_000):
-        number = chance.randrange(150)
-        key, rows = (small | large)[number]
-        if chance.random() < 0.1:
-            assert store.put(key, rows, compute_ms=COSTLY_MS)
-            if step % 20 == 0:
-                most = max(most, used_bytes(folder))
-        else:
-            found = store.get(key, tokens=rows.tokens, base=BASE, shape=SHAPE)
-            assert found is None or found.data.tobytes() == rows.data.tobytes()
-    stats = store.stats()
-    assert stats.hits + stats.misses > 8000
-    assert stats.evictions > 100
-    assert 0.8 * budget < most <= budget
-    assert stats.bytes == used_bytes(folder) <= budget
-
-
-def test_what_is_cheap_to_compute_goes_first_unless_it_is_used(folder: Path) -> None:
-    store = store_at(folder, budget_bytes=4 * 4096)
-    costs = {1: 50.0, 2: 10.0, 3: 20.0, 4: 40.0}
-    for number, cost in costs.items():
-        assert put(store, number, compute_ms=cost)
-    for _ in range(6):
-        got(store, 2)
-    assert put(store, 5, compute_ms=30.0)
-    assert [n for n in range(1, 6) if store.has(key_of(n))] == [1, 2, 4, 5]
-    assert put(store, 6, compute_ms=30.0)
-    assert [n for n in range(1, 7) if store.has(key_of(n))] == [1, 2, 5, 6]
-
-
-def test_what_was_worth_much_long_ago_goes_in_the_end(folder: Path) -> None:
-    store = store_at(folder, budget_bytes=3 * 4096)
-    put(store, 0, compute_ms=500.0)
-    for _ in range(100):
-        got(store, 0)
-    for number in range(1, 200):
-        put(store, number, compute_ms=50.0)
-        if not store.has(key_of(0)):
-            break
-    assert 20 < number < 199
-
-
-def test_larger_than_the_budget(folder: Path) -> None:
-    store = store_at(folder, budget_bytes=8192)
-    assert put(store, 1)
-    assert not put(store, 2, tokens=200)
-    assert got(store, 1) is not None
-
-
-def test_the_floor_stays_free(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = 100_000
-    monkeypatch.setattr(disk, "free_bytes", lambda _: free - 4096 * len(files(folder)))
-    store = Store(folder, budget_bytes=10**9, floor_bytes=60_000)
-    for number in range(20):
-        assert put(store, number)
-    assert len(files(folder)) == 9
-    free = 80_000
-    assert put(store, 30)
-    assert len(files(folder)) == 4
-    free = 50_000
-    assert not put(store, 31)
-    assert not files(folder)
-
-
 def test_uses_are_not_written_one_by_one(folder: Path) -> None:
     store = store_at(folder)
     put(store, 1)
@@ -391,100 +304,6 @@ def test_an_index_that_differs_from_the_files_is_put_right(folder: Path) -> None
     assert store.stats().units == 5
     assert got(store, 0) is not None
     assert (folder / "00" / "notes.txt").exists()
-
-
-def test_drafts_of_dead_writers_are_swept_and_live_ones_are_not(folder: Path) -> None:
-    import fcntl
-
-    store = store_at(folder)
-    put(store, 1)
-    fan = files(folder)[0].parent
-    dead, young, live = (fan / f"draft-{name}" for name in ("dead", "young", "live"))
-    for path in (dead, young, live):
-        path.write_bytes(b"half")
-    long_ago = time.time() - 3600
-    os.utime(dead, (long_ago, long_ago))
-    os.utime(live, (long_ago, long_ago))
-    with live.open("rb") as writer:
-        fcntl.flock(writer, fcntl.LOCK_EX)
-        assert store.prune().drafts == 1
-    assert [path.exists() for path in (dead, young, live)] == [False, True, True]
-    os.utime(young, (long_ago, long_ago))
-    index = folder / "index.sqlite"
-    index.unlink()  # as an hour after the last check: opening looks at the files
-    assert put(store_at(folder), 2)
-    assert not young.exists()
-    assert not live.exists()
-
-
-class Heard:
-    def __init__(self) -> None:
-        self.calls: list[tuple[int, int]] = []
-
-    def advance(self, done: int, total: int) -> None:
-        self.calls.append((done, total))
-
-
-def test_verify_reads_everything(folder: Path) -> None:
-    store, heard = store_at(folder), Heard()
-    for number in range(5):
-        put(store, number)
-    path = next(folder.rglob(f"{key_of(3).hex()}.kv"))
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-    found = store.verify(heard)
-    assert (found.units, found.bytes) == (5, 5 * len(data))
-    assert found.damaged == {path.name: "the rows' checksum differs"}
-    assert heard.calls[-1] == (5 * len(data), 5 * len(data))
-    assert store.stats().units == 4
-    assert store.verify(heard).damaged == {}
-    assert [got(store, number) is not None for number in range(5)] == [True, True, True, False, True]
-
-
-def test_prune_keeps_what_is_worth_most_or_was_used_lately(folder: Path) -> None:
-    store = store_at(folder)
-    for number in range(10):
-        put(store, number, compute_ms=100.0 + number)
-    freed = store.prune(budget_bytes=3 * 4096)
-    assert (freed.units, freed.bytes) == (7, 7 * 4096)
-    assert [number for number in range(10) if store.has(key_of(number))] == [7, 8, 9]
-    assert store.prune(unused_days=1).units == 0
-    time.sleep(0.01)
-    assert store.prune(unused_days=0).units == 3
-    assert store.stats().bytes == 0
-
-
-def test_clear_leaves_nothing_that_was_computed(folder: Path) -> None:
-    store = store_at(folder)
-    salt = store.salt()
-    for number in range(5):
-        put(store, number)
-    files(folder)[0].write_bytes(b"damage")
-    for number in range(5):
-        got(store, number)
-    (files(folder)[0].parent / "draft-0123").write_bytes(b"half")
-    assert store.clear().units == 4
-    assert {path.name for path in folder.rglob("*")} == {"index.sqlite", "lock", "salt", "CACHEDIR.TAG"}
-    assert store.stats().units == store.stats().quarantined == 0
-    assert store.salt() == salt
-    assert put(store, 1)
-    assert got(store, 1) is not None
-
-
-def test_upkeep_of_a_store_that_never_was_creates_nothing(folder: Path) -> None:
-    store = store_at(folder)
-    assert store.stats().units == 0
-    assert store.verify(Heard()).units == store.prune().units == store.clear().units == 0
-    store.close()
-    assert not folder.exists()
-
-
-def test_the_settings_are_the_limits(isolated_home: Path) -> None:
-    store = Store.of(Settings(kv_disk_mb=7, kv_disk_free_mb=3, kv_type="f16"))
-    stats = store.stats()
-    assert (stats.budget_bytes, stats.floor_bytes, stats.kind) == (7_000_000, 3_000_000, "f16")
-    assert store.folder == isolated_home / "cache" / "kv"
 
 
 @pytest.mark.parametrize("key", [b"", b"short", b"x" * 33])
