@@ -117,6 +117,7 @@ def test_poke_looks_at_once(watcher: Watcher, calls: Calls, tmp_path: Path) -> N
 def test_close_waits_for_the_callback_and_ends_the_threads(tmp_path: Path) -> None:
     path = tmp_path / "a.md"
     inside, done = threading.Event(), []
+    others = set(threading.enumerate())
 
     def slow(paths: frozenset[Path]) -> None:
         inside.set()
@@ -130,4 +131,4 @@ def test_close_waits_for_the_callback_and_ends_the_threads(tmp_path: Path) -> No
     watcher.close()
     watcher.watch([path])
     assert done == [{path}]
-    assert not [thread for thread in threading.enumerate() if thread.name == "steerway-watch"]
+    assert not [thread for thread in set(threading.enumerate()) - others if thread.name == "steerway-watch"]

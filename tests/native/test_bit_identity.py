@@ -21,6 +21,7 @@ from pathlib import Path
 import build
 import pytest
 from steerway_native import fetch, identity, patch, pins, tree, wheel
+from steerway_native import options as native_options
 
 from engine.runtime import extension
 
@@ -122,7 +123,9 @@ def test_off_is_a_wheel_of_the_untouched_distribution(
         tmp_path,
         archive,
     ]
-    subprocess.run(command, check=True, env=os.environ | {"CMAKE_ARGS": options})
+    flags = native_options.defines("0")  # of the processor's instructions: the same ones
+    of_compiler = {"CFLAGS": flags.get("CMAKE_C_FLAGS", ""), "CXXFLAGS": flags.get("CMAKE_CXX_FLAGS", "")}
+    subprocess.run(command, check=True, env=os.environ | of_compiler | {"CMAKE_ARGS": options})
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as packed:
         packed.extractall(tmp_path / "stock")
     assert logits(tmp_path / "stock" / "llama_cpp" / "lib", small_model) == patched_logits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +17,6 @@ from engine.settings import Settings
 pytestmark = pytest.mark.model
 
 TOKENS = [1000 + i * 7919 % 9000 for i in range(300)]
-
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    before = extension.kernels_on()
-    yield
-    extension.set_kernels(*before)
 
 
 def logits(model: Model, *, threads: int = 2, last: int = 40) -> np.ndarray:

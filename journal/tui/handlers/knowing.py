@@ -41,6 +41,7 @@ class Knowing(Base):
     _waiting = False
     _counting = False
     _watcher: Watcher | None = None
+    _watching_over = False
     _watch_lock = threading.Lock()
     _elsewhere: Mapping[str, str] = MappingProxyType({})
 
@@ -134,6 +135,8 @@ class Knowing(Base):
 
             wanted = {path, path.resolve(), *reference_paths(journal, path=path, workspace=workspace)}
             with self._watch_lock:
+                if self._watching_over:
+                    return False
                 first = self._watcher is None
                 if self._watcher is None:
                     self._watcher = Watcher(self.files_changed)
@@ -148,6 +151,8 @@ class Knowing(Base):
         self.background("watch", work, done)
 
     def stop_watching(self) -> None:
-        """Blocks until a running callback has returned."""
+        """For good. Blocks until a running callback has returned; a watch about to start does not."""
+        with self._watch_lock:
+            self._watching_over = True
         if self._watcher is not None:
             self._watcher.close()
