@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.optimise.cli import optimise
+
 if TYPE_CHECKING:
     from engine.models.catalogue import Model
     from engine.models.facts import ModelFacts
@@ -122,7 +124,7 @@ def pull(name: str | None, source: str | None, again: bool, as_json: bool) -> No
     from engine.models import digest, provision
     from engine.models.progress import narrate
 
-    name = name or _configured()
+    name = name or configured()
     with narrate() as progress:
         try:
             path = provision.pull(name, progress=progress, source=source, again=again)
@@ -136,7 +138,7 @@ def pull(name: str | None, source: str | None, again: bool, as_json: bool) -> No
         click.echo(path)
 
 
-def _configured() -> str:
+def configured() -> str:
     """The settings' model. Raises UsageError when it is none that can be downloaded."""
     from engine.errors import UsageError
     from engine.settings import load
@@ -226,3 +228,6 @@ def _confirm(question: str) -> None:
     if not sys.stdin.isatty():
         raise UsageError("nobody is there to confirm", hint="add --yes to delete without asking")
     click.confirm(question, abort=True, err=True)
+
+
+model.add_command(optimise)

@@ -10,6 +10,8 @@ from engine.errors import EngineUnavailable, ModelUnknown
 from engine.runtime.base import Engine
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from engine.runtime.address import Spec
     from engine.runtime.client import EngineClient
     from engine.runtime.job import Serving
@@ -85,7 +87,16 @@ def wanted(model: str | None, settings: Settings) -> Spec:
     from engine.models import provision
     from engine.runtime.address import Spec
 
-    return Spec(str(provision.locate(model or settings.model)), settings)
+    return Spec(str(_form(provision.locate(model or settings.model), settings)), settings)
+
+
+def _form(path: Path, settings: Settings) -> Path:
+    """The optimised form of a model file where there is one and the settings want it."""
+    if settings.model_form == "shipped":
+        return path
+    from engine.models import variants
+
+    return variants.preferred(path)
 
 
 def _client(
@@ -143,5 +154,5 @@ def _open_local(model: str, settings: Settings) -> Engine:
     from engine.models import provision
     from engine.runtime.local import LocalEngine
 
-    path = provision.locate(model)
+    path = _form(provision.locate(model), settings)
     return LocalEngine(path, n_ctx=settings.context_tokens, threads=settings.threads, settings=settings)

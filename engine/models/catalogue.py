@@ -77,7 +77,10 @@ Source = HubSource | WheelSource
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """One catalogue entry. `bytes` is the file's exact length, `sha256` its content's digest."""
+    """One catalogue entry. `bytes` is the file's exact length, `sha256` its content's digest.
+
+    `mix` is what `steerway model optimise` once chose for it, types by group; setup tries it again.
+    """
 
     title: str
     summary: str = ""
@@ -86,6 +89,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     bytes: Annotated[int, Meta(ge=1)]
     sha256: Sha256
     sources: tuple[Source, ...]
+    mix: dict[str, str] = {}
     name: str = ""
 
 

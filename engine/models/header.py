@@ -48,7 +48,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Header:
-    """What a GGUF says of itself. `arrays` holds lengths; `strings` the string arrays that were asked for."""
+    """What a GGUF says of itself. `arrays` holds lengths; `strings` the string arrays that were asked for.
+
+    `entries` metadata entries are the bytes `entries_span` (first, end) of the file.
+    """
 
     version: int
     metadata: dict[str, Scalar]
@@ -57,6 +60,8 @@ class Header:
     tensors: tuple[Tensor, ...]
     data_offset: int
     file_bytes: int
+    entries: int
+    entries_span: tuple[int, int]
 
 
 def read(path: Path, *, keep: Container[str] = ()) -> Header:
@@ -90,6 +95,7 @@ class _Reader:
         metadata: dict[str, Scalar] = {}
         arrays: dict[str, int] = {}
         strings: dict[str, tuple[str, ...]] = {}
+        start = self._at
         for _ in range(entry_count):
             key, kind = self._text(MAX_NAME_BYTES), self._number("I")
             if kind != ARRAY:
@@ -99,9 +105,10 @@ class _Reader:
                 arrays[key] = len(strings[key])
             else:
                 arrays[key] = self._skipped()
+        span = (start, self._at)
         tensors = tuple(self._tensor() for _ in range(tensor_count))
         offset = self._aligned(metadata.get("general.alignment", 32))
-        return Header(version, metadata, arrays, strings, tensors, offset, self._size)
+        return Header(version, metadata, arrays, strings, tensors, offset, self._size, entry_count, span)
 
     def _start(self) -> int:
         if self._size < 4:
