@@ -164,17 +164,23 @@ def info(name: str, verify: bool, as_json: bool) -> None:
     """
     import dataclasses
 
-    from engine.models import facts, provision
+    from engine.models import facts, provision, variants
 
     path = provision.locate(name)
     sha256 = provision.rehash(name, path) if verify else None
     found = facts.inspect(path)
+    optimised = variants.record_of(path)
     if as_json:
-        details = {"path": str(path), "sha256": sha256, **dataclasses.asdict(found)}
+        record = dataclasses.asdict(optimised) if optimised else None
+        details = {"path": str(path), "sha256": sha256, "optimised": record, **dataclasses.asdict(found)}
         click.echo(json.dumps(details, indent=2, ensure_ascii=False))
         return
     for label, text in _describe(found, str(path), sha256):
         click.echo(f"{label:<14} {text}")
+    if optimised is not None:
+        click.echo(f"{'optimised':<14} {optimised.reason if optimised.types else 'no: ' + optimised.reason}")
+        for group, kind in optimised.types.items():
+            click.echo(f"{'':<14} {group}: {kind}")
 
 
 def _describe(found: ModelFacts, path: str, sha256: str | None) -> list[tuple[str, str]]:

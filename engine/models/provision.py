@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from engine.errors import ModelDownloadFailed, ModelFileCorrupt, ModelFileMissing, UsageError
-from engine.models import catalogue, digest, hub, lock, store, verify, wheels
+from engine.models import catalogue, digest, hub, lock, store, variants, verify, wheels
 from engine.models.catalogue import HubSource, Model, Source
 from engine.models.fetch import SourceFailed, bytes_below
 from engine.models.progress import Progress, Silent, megabytes
@@ -169,17 +169,19 @@ def stored_bytes(name: str) -> int:
         raise UsageError(f"{name} is a file of your own", hint=hint, subject=name)
     model = catalogue.lookup(name)
     target = store.path_of(model)
-    return bytes_below(_work(model)) + (target.stat().st_size if target.is_file() else 0)
+    files = [path for path in (target, variants.file_of(target)) if path.is_file()]
+    return bytes_below(_work(model)) + sum(path.stat().st_size for path in files)
 
 
 def remove(name: str) -> int:
-    """Delete the model's file and what an interrupted download left; returns the bytes freed.
+    """Delete the model's file, its optimised form and what an interrupted download left; the bytes freed.
 
     Files in `STEERWAY_MODELS` folders are never touched. Raises ModelUnknown, or UsageError for a path.
     """
     freed = stored_bytes(name)
     model = catalogue.lookup(name)
     target = store.path_of(model)
+    variants.forget(target)
     digest.forget(target)
     target.unlink(missing_ok=True)
     shutil.rmtree(_work(model), ignore_errors=True)

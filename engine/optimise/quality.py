@@ -16,7 +16,7 @@ from engine.runtime.context import Context
 from engine.runtime.llama import Model
 
 SEQUENCE_TOKENS = 256
-_SKIPPED_TOKENS = 16  # of a sequence: too little before them to tell anything
+SKIPPED_TOKENS = 16  # of a sequence: too little before them to tell anything
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class Sample:
-    """Sequences of SEQUENCE_TOKENS tokens, prose first, then code, alternating."""
+    """Sequences of equally many tokens, of prose and of code."""
 
     text: tuple[tuple[int, ...], ...]
     code: tuple[tuple[int, ...], ...]
@@ -97,10 +97,14 @@ def _code() -> list[str]:
 
 
 class Reference:
-    """The shipped model's answers over a sample, against which other files are held. About 0.3 MB a token."""
+    """The shipped model's answers over a sample, against which other files are held. About 0.3 MB a token.
 
-    def __init__(self, model: Path, wanted: Sample, *, threads: int) -> None:
+    The first `skipped` tokens of each sequence are context only.
+    """
+
+    def __init__(self, model: Path, wanted: Sample, *, threads: int, skipped: int = SKIPPED_TOKENS) -> None:
         self._sample = wanted
+        self._skipped = skipped
         self._threads = threads
         self._rows = [_logs(rows).astype(np.float16) for rows in self._run(model, wanted.sequences)]
 
@@ -116,7 +120,7 @@ class Reference:
             p, q = of_all[sequence].astype(np.float32), _logs(raw)
             kl += np.einsum("ij,ij->i", np.exp(p), p - q).tolist()
             same += (p.argmax(1) == q.argmax(1)).tolist()
-            after = np.array(sequence[_SKIPPED_TOKENS + 1 :])[:, None]
+            after = np.array(sequence[self._skipped + 1 :])[:, None]
             gained = np.take_along_axis(p[:-1], after, 1) - np.take_along_axis(q[:-1], after, 1)
             surprise["text" if number < len(chosen.text) else "code"] += gained[:, 0].tolist()
         ratios = {kind: math.exp(float(np.mean(values))) for kind, values in surprise.items()}
@@ -124,17 +128,14 @@ class Reference:
 
     def _run(self, path: Path, sequences: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
         """Logits of each sequence behind its first tokens, shape (tokens, vocabulary)."""
-        model = Model(path)
-        context = Context(
-            model, context_tokens=SEQUENCE_TOKENS, batch_tokens=SEQUENCE_TOKENS, threads=self._threads,
-            outputs=SEQUENCE_TOKENS,
-        )  # fmt: skip
+        model, size = Model(path), len(sequences[0])
+        context = Context(model, context_tokens=size, batch_tokens=size, threads=self._threads, outputs=size)
         found = []
         try:
             for sequence in sequences:
                 context.clear()
                 context.decode(list(sequence), 0, outputs="all")
-                found.append(context.logits_rows()[_SKIPPED_TOKENS:].copy())
+                found.append(context.logits_rows()[self._skipped :].copy())
         finally:
             context.close()
             model.close()

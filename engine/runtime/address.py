@@ -30,6 +30,7 @@ _NOT_OF_THE_ENGINE = frozenset(
     {
         "model",
         "model_source",
+        "model_form",
         "document_tokens",
         "file_tokens",
         "max_tokens",

@@ -53,11 +53,12 @@ class LocalEngine:
         settings: Settings | None = None,
         gate: Gate | None = None,
     ) -> None:
+        # Before the weights are read: kernels of ours want them in an order of their own.
+        self._kernels = kernels.choose(settings.kernels if settings else "auto")
         self._model = Model(path)
         self._threads = threads or default_threads()
         self._context_tokens = min(n_ctx, self._model.trained_context_tokens or n_ctx)
         self._settings = settings or Settings(reuse="prefix")
-        self._kernels = kernels.choose(self._settings.kernels)
         self._builder = ReuseBuilder(
             self._model,
             self._settings,

@@ -21,6 +21,7 @@ def study() -> None:
     Examples:
       steerway study kv-reuse                     the default model, under 20 minutes on 2 cores
       steerway study kv-reuse smollm2-135m --json
+      steerway study compression smollm2-135m     pruned, quantised, recovered: bytes against quality
     """
 
 
@@ -121,6 +122,99 @@ def kv_reuse(
         click.echo(json.dumps(document, indent=2))
     else:
         report.show(document)
+
+
+@study.command()
+@click.argument("model", required=False)
+@click.option(
+    "--forms",
+    "named",
+    metavar="FORMS",
+    default="all",
+    show_default=True,
+    help="Which forms of the model to compare, with semicolons between them.",
+)
+@click.option(
+    "--calibration",
+    metavar="FILE|DIR",
+    type=click.Path(path_type=Path),
+    help="Text to calibrate on; the repository around this folder by default.",
+)
+@click.option(
+    "--calibration-tokens",
+    metavar="N",
+    type=click.IntRange(1024),
+    default=8192,
+    show_default=True,
+    help="How much of it.",
+)
+@click.option(
+    "--lines",
+    metavar="N",
+    type=click.IntRange(4, 2000),
+    default=48,
+    show_default=True,
+    help="How many lines of installed packages are completed.",
+)
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(0), default=1, show_default=True, help="Chooses lines."
+)
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Where results go; a folder of this model's own by default.",
+)
+@click.option(
+    "--resume/--fresh", default=True, help="Go on where a run stopped (the default), or start over."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+def compression(
+    model: str | None, named: str, calibration: Path | None, calibration_tokens: int, lines: int, seed: int,
+    out: Path | None, resume: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Compare forms of a model: fewer bits, 2:4 zeros, by several methods, with and without recovery.
+
+    MODEL is a catalogue name or a GGUF file, default the model of the settings. Each form is made, run in the
+    engine over text and code it was not calibrated on, timed in turn with the shipped file, and deleted.
+    Prints a table, writes JSON and a figure of bytes against perplexity. An interrupted run goes on where it
+    stopped. Needs PyTorch.
+
+    \b
+    Examples:
+      steerway study compression smollm2-135m
+      steerway study compression --forms "q4_0 gptq; i3_0 gptq; s24_0 sparsegpt, recovered"
+      steerway study compression my.gguf --calibration ~/src/project --out results
+    """
+    from engine.compress.options import need_torch
+    from engine.models import catalogue, digest, provision
+    from engine.settings import folders, load
+    from engine.studies import forms, results
+
+    need_torch()
+    from engine.studies import compression as run
+    from engine.studies import compression_report as report
+    from engine.studies.progress import told
+
+    name = model or load().model
+    path = provision.locate(name)
+    shown = path.stem if catalogue.is_path(name) else name
+    plan = run.Plan(
+        model=shown, sha256=digest.of(path), forms=tuple(forms.chosen(named)), lines=lines, seed=seed,
+        calibration_tokens=calibration_tokens, calibration=calibration.absolute() if calibration else None,
+    )  # fmt: skip
+    folder = out or folders().state / "studies" / f"compression-{shown}-{seed}"
+    command = f"steerway study compression {shown} --calibration-tokens {calibration_tokens} --lines {lines}"
+    with results.opened(folder, plan.identity, fresh=not resume) as found:
+        with told(sys.stderr) as progress:
+            threads = run.measure_all(plan, path, folder, found, progress)
+        document = report.document(found, plan, threads=threads, command=command)
+    report.write(document, folder)
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        report.show(document)
+        click.echo(str(folder / "compression.svg"))
 
 
 def _measured(plan: Plan, path: Path, folder: Path, *, resume: bool, command: str) -> dict[str, Any]:

@@ -1,0 +1,162 @@
+"""`steerway study compression`: what fewer bits and zeros cost, and how much of it comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.compress import export, layers, tokens, work
+from engine.compress.export import Changed
+from engine.compress.recover import Recovery
+from engine.compress.source import Source
+from engine.formats import FORMATS, Grid
+from engine.models import digest, verify
+from engine.models.header import Header
+from engine.models.rewrite import size_of
+from engine.optimise import groups, pace
+from engine.optimise.quality import Reference, Sample
+from engine.runtime import kernels
+from engine.runtime.llama import Model
+from engine.runtime.threads import default_threads
+from engine.studies import lines
+from engine.studies.forms import BASELINE, Form
+from engine.studies.kv_reuse import Progress
+from engine.studies.lines import Line
+from engine.studies.results import Results
+
+FORMAT = 1
+HELD_OUT_SEQUENCES = 4  # of prose and of code each
+LINES = 48
+CALIBRATION_TOKENS = 8_192
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run. `calibration` None is the repository around the current folder."""
+
+    model: str
+    sha256: str
+    forms: tuple[Form, ...]
+    calibration_tokens: int = CALIBRATION_TOKENS
+    lines: int = LINES
+    seed: int = 1
+    calibration: Path | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the results depend on, but for the forms: more may join later."""
+        return {
+            "format": FORMAT,
+            "model": self.model,
+            "sha256": self.sha256,
+            "seed": self.seed,
+            "lines": self.lines,
+            "calibration_tokens": self.calibration_tokens,
+            "calibration": str(self.calibration or "repository"),
+        }
+
+
+class Laboratory:
+    """Makes a form of a model and measures it. Raises ModelUnsupported, UsageError."""
+
+    def __init__(self, path: Path, plan: Plan, folder: Path) -> None:
+        self.threads = default_threads()
+        self.kernels = kernels.choose()
+        self._path, self._plan, self._folder = path, plan, folder
+        self._data = tokens.read(
+            path, chosen=plan.calibration, start=Path.cwd(), tokens=plan.calibration_tokens
+        )
+        self._sample = Sample(*(_rows(part) for part in (self._data.text, self._data.code)))
+        self._reference = Reference(path, self._sample, threads=self.threads, skipped=0)
+        self._lines = _lines(path, plan)
+
+    def measure(self, form: Form, progress: Progress) -> dict[str, Any]:
+        """Make the form's file, measure it, delete it."""
+        file = self._folder / "form.gguf"
+        try:
+            made = self._make(form, file, progress)
+            return made | self._judged(file if form.name != BASELINE else self._path)
+        finally:
+            file.unlink(missing_ok=True)
+
+    def _make(self, form: Form, file: Path, progress: Progress) -> dict[str, Any]:
+        """Seconds, and what the torch forward pass says of it over the same held-out text."""
+        if form.name == BASELINE:
+            return {"seconds": 0.0, "simulated": None}
+        begun = time.monotonic()
+        source = Source(self._path)
+        grids: dict[str, Grid] = {name: FORMATS[form.kind] for name in source.entries if form.takes(name)}
+        head = groups.groups(source.header)[0].tensors[0].name
+        if form.head:
+            grids[head] = FORMATS[form.head]
+        recipe = layers.Recipe(form.method, grids, Recovery() if form.recover else None)
+        identity = recipe.identity | {"model": digest.of(self._path), "data": self._data.digest}
+        with work.opened(self._folder / "work", identity) as kept:
+            outcome = layers.compress(source, self._data, recipe, kept, progress)
+            changed: dict[str, Changed] = outcome.changed
+            export.write(source, file, changed, {"method": form.method})
+            kept.remove()
+        simulated = {kind: quality.as_dict() for kind, quality in outcome.quality.items()}
+        return {"seconds": round(time.monotonic() - begun, 1), "simulated": simulated}
+
+    def _judged(self, file: Path) -> dict[str, Any]:
+        found = self._reference.compare(file)
+        shipped, own = pace.token_ms([self._path, file], threads=self.threads)
+        right = lines.completed(file, self._lines, threads=self.threads)
+        return {
+            "sizes": sizes(verify.check(file)),
+            "quality": asdict(found),
+            "token_ms": own,
+            "shipped_ms": shipped,
+            "lines": right,
+        }
+
+
+def sizes(found: Header) -> dict[str, float]:
+    """Bytes of the weights, bytes a token reads, and bits a weight of the linear layers."""
+    read = groups.groups(found)
+    linear = [tensor for group in read if group.role != groups.HEAD for tensor in group.tensors]
+    return {
+        "bytes": sum(size_of(tensor) for tensor in found.tensors),
+        "read_bytes": sum(size_of(tensor) for group in read for tensor in group.tensors),
+        "linear_bits": round(8 * sum(map(size_of, linear)) / sum(tensor.elements for tensor in linear), 3),
+    }
+
+
+class _Quiet:
+    """Layers are not steps of the study."""
+
+    def begin(self, total: int) -> None:
+        """Nothing."""
+
+    def step(self, what: str, *, fresh: bool) -> None:
+        """Nothing."""
+
+
+def measure_all(plan: Plan, path: Path, folder: Path, found: Results, progress: Progress) -> int:
+    """Measure every form that is not done; each is on disk when it is. Returns the threads."""
+    progress.begin(len(plan.forms))
+    bench: Laboratory | None = None
+    for form in plan.forms:
+        fresh = form.name not in found
+        if fresh:
+            bench = bench or Laboratory(path, plan, folder)
+            result = bench.measure(form, _Quiet())
+            found.add(form.name, {"name": form.name, "form": asdict(form), "family": form.family} | result)
+        progress.step(form.name, fresh=fresh)
+    return bench.threads if bench else default_threads()
+
+
+def _rows(part: Any) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(map(int, row)) for row in part[:HELD_OUT_SEQUENCES])
+
+
+def _lines(path: Path, plan: Plan) -> Sequence[Line]:
+    model = Model(path)
+    try:
+        return lines.choose(lambda text: model.encode(text, special=False), plan.lines, seed=plan.seed)
+    finally:
+        model.close()

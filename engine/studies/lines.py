@@ -1,0 +1,88 @@
+"""Lines of real code completed from what stands above them: how often exactly, over installed packages."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.runtime.context import Context
+from engine.runtime.llama import Model
+from engine.studies import corpus
+
+PREFIX_TOKENS = 160
+_LONGEST_TOKENS = 28
+_LEAST_WORDS = 2
+_PER_FILE = 2
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a file, `wanted` from its indentation on, and the tokens before it."""
+
+    package: str
+    prefix: tuple[int, ...]
+    wanted: str
+
+
+def choose(encode: Callable[[str], list[int]], count: int, *, seed: int) -> list[Line]:
+    """`count` lines from packages of this environment, the same for the same seed, packages and tokenizer."""
+    rng = random.Random(f"lines:{seed}")
+    packages = corpus.choose(corpus.installed(), len(corpus.installed()), seed=seed)
+    files = [(package.name, file.text) for package in packages for file in package.files]
+    rng.shuffle(files)
+    found: list[Line] = []
+    for name, text in files:
+        if len(found) >= count:
+            break
+        found += _of_file(encode, name, text, rng)
+    return found[:count]
+
+
+def _of_file(encode: Callable[[str], list[int]], name: str, text: str, rng: random.Random) -> list[Line]:
+    rows = text.split("\n")
+    numbers = [number for number in range(25, len(rows) - 1) if _is_telling(rows[number])]
+    found = []
+    for number in rng.sample(numbers, min(_PER_FILE, len(numbers))):
+        row = rows[number]
+        indent = row[: len(row) - len(row.lstrip())]
+        prefix = encode("\n".join(rows[max(0, number - 60) : number]) + "\n" + indent)
+        if len(prefix) >= PREFIX_TOKENS:
+            found.append(Line(name, tuple(prefix[-PREFIX_TOKENS:]), row[len(indent) :]))
+    return found
+
+
+def _is_telling(row: str) -> bool:
+    """Code of some words, no comment, no import, no bare string."""
+    text = row.strip()
+    plain = text and not text.startswith(("#", '"', "'", "import ", "from ", "@", ")", "]", "}"))
+    return bool(plain) and len(corpus.words(text)) >= _LEAST_WORDS and len(text) <= 72
+
+
+def completed(path: Path, lines: Sequence[Line], *, threads: int) -> list[bool]:
+    """Whether the model at `path` writes each line, greedily, to its end."""
+    model = Model(path)
+    context = Context(
+        model, context_tokens=PREFIX_TOKENS + _LONGEST_TOKENS + 8, batch_tokens=PREFIX_TOKENS, threads=threads
+    )
+    try:
+        return [_written(context, model, line) == line.wanted.rstrip() for line in lines]
+    finally:
+        context.close()
+        model.close()
+
+
+def _written(context: Context, model: Model, line: Line) -> str:
+    context.clear()
+    context.decode(list(line.prefix), 0)
+    text, at = b"", len(line.prefix)
+    for step in range(_LONGEST_TOKENS):
+        token = int(context.logits().argmax())
+        if token in model.eog:
+            break
+        text += model.piece(token)
+        if b"\n" in text:
+            break
+        context.decode([token], at + step)
+    return text.split(b"\n")[0].decode("utf-8", "replace").strip()
