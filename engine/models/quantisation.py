@@ -1,6 +1,7 @@
 """GGUF's weight types: their names, block sizes, and the labels files carry.
 
-A copy of a few lines of `gguf.constants`, which takes 0.3 s to import; a test holds them equal.
+A copy of a few lines of `gguf.constants`, which takes 0.3 s to import, and Steerway's two types; a test holds
+them equal to `gguf`'s and to `engine.formats`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,12 @@ BLOCKS: dict[int, tuple[str, int, int]] = {
     39: ("MXFP4", 32, 17),
     40: ("NVFP4", 64, 36),
     41: ("Q1_0", 128, 18),
+    # Steerway's own, for its patched llama.cpp only: docs/weight-types.md.
+    240: ("S24_0", 64, 26),
+    241: ("I3_0", 64, 26),
 }
+
+OWN_KINDS = frozenset((240, 241))
 
 # general.file_type: the label people know a file by.
 LABELS: dict[int, str] = {

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from engine.models import digest
+from engine.models.quantisation import OWN_KINDS
 from engine.settings import folders
 
-OWN_KINDS = frozenset((240, 241))  # weight types of docs/weight-types.md
 SOURCE_KEY = "steerway.source.sha256"  # of the file it was made from, in the file itself
 
 

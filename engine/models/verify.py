@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.errors import ModelFileCorrupt
+from engine.errors import ModelFileCorrupt, ModelUnsupported
 from engine.models import header
 from engine.models.header import Header, Tensor
-from engine.models.quantisation import BLOCKS
+from engine.models.quantisation import BLOCKS, OWN_KINDS
+
+FORMAT_KEY = "s24.version"  # of the types of docs/weight-types.md, in files that hold one
+FORMAT_VERSION = 1
 
 
 def check(path: Path) -> Header:
     """The file's header, once every tensor is known to lie inside the file.
 
-    Raises ModelFileCorrupt, one line, with how many bytes are missing when it was cut short. About
-    0.05 s for 150,000 tokens; the weights themselves are not read.
+    Raises ModelFileCorrupt, one line, with how many bytes are missing when it was cut short, and
+    ModelUnsupported for another version of our own weight types. About 0.05 s for 150,000 tokens; the weights themselves are not read.
     """
     found = header.read(path)
     check_tensors(found, path)
@@ -27,6 +30,12 @@ def check_tensors(found: Header, path: Path) -> None:
         raise ModelFileCorrupt(
             f"{path.name} is a GGUF file but not a model",
             hint="it names no architecture or holds no weights",
+            subject=path,
+        )
+    if has_own_types(found) and (version := found.metadata.get(FORMAT_KEY)) != FORMAT_VERSION:
+        raise ModelUnsupported(
+            f"{path.name} holds S24_0 or I3_0 weights of version {version}, known is {FORMAT_VERSION}",
+            hint="update Steerway, or compress the model again",
             subject=path,
         )
     names: set[str] = set()
@@ -42,6 +51,11 @@ def check_tensors(found: Header, path: Path) -> None:
             hint="copy or download it again",
             subject=path,
         )
+
+
+def has_own_types(found: Header) -> bool:
+    """Whether the weights are of types that only our llama.cpp reads."""
+    return any(tensor.kind in OWN_KINDS for tensor in found.tensors)
 
 
 def _bytes(tensor: Tensor, path: Path) -> int:

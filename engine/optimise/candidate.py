@@ -7,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.models import digest, rewrite, variants
+from engine.models import digest, rewrite, variants, verify
 from engine.models.header import Header, Tensor
-from engine.models.quantisation import BLOCKS
+from engine.models.quantisation import BLOCKS, OWN_KINDS
 from engine.optimise.groups import Group
 from engine.runtime import quantise
-
-FORMAT_KEY = "s24.version"
-FORMAT_VERSION = 1
 
 
 class Maker:
@@ -43,8 +40,8 @@ class Maker:
             variants.SOURCE_KEY: digest.of(self._source),
             "steerway.types": ", ".join(f"{name}: {BLOCKS[kind][0]}" for name, kind in mix.items()),
         }
-        if variants.OWN_KINDS & set(mix.values()):
-            entries[FORMAT_KEY] = FORMAT_VERSION
+        if OWN_KINDS & set(mix.values()):
+            entries[verify.FORMAT_KEY] = verify.FORMAT_VERSION
         rewrite.rewrite(self._source, target, replacements, entries, on_tensor=on_tensor)
 
     def _data(self, tensor: Tensor, kind: int) -> Callable[[], bytes]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError, EngineStopped, ModelFileCorrupt, ModelFileMissing, ModelUnsupported
+from engine.models import verify
 from engine.runtime import library
 
 _KEY_BYTES = 512
@@ -147,7 +148,10 @@ def _load_model(c: Any, path: Path) -> Any:
         if file.read(4) != b"GGUF":
             raise ModelFileCorrupt(f"{path} is not a GGUF file", hint="download it again")
     library.clear_log()
-    handle = c.llama_model_load_from_file(str(path).encode(), c.llama_model_default_params())
+    options = c.llama_model_default_params()
+    # Of a type of ours every bit of metadata has a meaning: a damaged block would be read, and wrongly.
+    options.check_tensors = verify.has_own_types(verify.check(path))
+    handle = c.llama_model_load_from_file(str(path).encode(), options)
     if handle:
         return handle
     reason = library.last_complaint()

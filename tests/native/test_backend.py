@@ -34,6 +34,17 @@ GOOD_PATCH = """Says why.
  four
 """
 
+HEADER = "vendor/llama.cpp/ggml/include/ggml.h"
+TYPES = "        GGML_TYPE_COUNT   = 43,\nint other;\n"
+HEADER_PATCH = """Says why.
+
+--- a/HEADER
++++ b/HEADER
+@@ -1,1 +1,1 @@
+-        GGML_TYPE_COUNT   = 43,
++        GGML_TYPE_COUNT   = 242,
+"""
+
 
 def pack(path: Path, files: dict[str, str]) -> Path:
     with tarfile.open(path, "w:gz") as packed:
@@ -46,7 +57,7 @@ def pack(path: Path, files: dict[str, str]) -> Path:
 
 @pytest.fixture
 def base(tmp_path: Path) -> pins.Base:
-    """A source distribution of four files, pinned by its hash."""
+    """A source distribution of six files, pinned by its hash."""
     base = pins.Base("llama-cpp-python", "0.3.36", "steerway.1", "")
     archive = pack(
         tmp_path / base.archive,
@@ -55,6 +66,8 @@ def base(tmp_path: Path) -> pins.Base:
             f"{base.folder}/vendor/llama.cpp/src/llama-context.cpp": CONTEXT,
             f"{base.folder}/vendor/llama.cpp/src/CMakeLists.txt": BUILD_FILE,
             f"{base.folder}/{tree.CPU}/ggml-cpu.cpp": CONTEXT,
+            f"{base.folder}/{tree.GGML}/ggml.c": CONTEXT,
+            f"{base.folder}/{HEADER}": TYPES,
         },
     )
     return replace(base, sha256=cache.sha256(archive))
@@ -64,10 +77,12 @@ def base(tmp_path: Path) -> pins.Base:
 def native(tmp_path: Path, base: pins.Base, isolated_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A native/ folder around that base, with a cache of its own and the archive at hand."""
     folder = tmp_path / "native"
-    (folder / "src" / "cpu").mkdir(parents=True)
+    for name in ("cpu", "ggml"):
+        (folder / "src" / name).mkdir(parents=True)
     (folder / "patches").mkdir()
     (folder / "src" / "steerway.cpp").write_text("int ours;\n")
     (folder / "src" / "cpu" / "kernel.cpp").write_text("int our_kernel;\n")
+    (folder / "src" / "ggml" / "types.c").write_text("int our_type;\n")
     (folder / "patches" / "0001-first.patch").write_text(GOOD_PATCH)
     table = "".join(f'{name} = "{getattr(base, name)}"\n' for name in ("name", "version", "local", "sha256"))
     (folder / "pyproject.toml").write_text(f"[tool.steerway-native]\n{table}")
@@ -87,7 +102,8 @@ def test_the_pinned_source_becomes_our_tree(native: Path, tmp_path: Path) -> Non
     kept = source / tree.SOURCES / tree.STOCK / "llama-context.cpp"
     assert kept.read_text() == CONTEXT  # for the stock library
     assert (source / tree.SOURCES / "steerway.cpp").read_text() == "int ours;\n"
-    assert (source / tree.OWN_CPU / "kernel.cpp").read_text() == "int our_kernel;\n"
+    assert (source / tree.CPU / tree.OWN / "kernel.cpp").read_text() == "int our_kernel;\n"
+    assert (source / tree.GGML / tree.OWN / "types.c").read_text() == "int our_type;\n"
     assert '__version__ = "0.3.36+steerway.1"' in (source / "llama_cpp/__init__.py").read_text()
     assert '"0.3.36+steerway.1"' in (source / tree.SOURCES / "steerway-version.h").read_text()
     record = json.loads((source / "llama_cpp/steerway.json").read_text())
@@ -167,22 +183,41 @@ def test_a_bad_patch_is_named(native: Path, tmp_path: Path, text: str, said: str
         prepare(native, tmp_path)
 
 
-def test_the_cpu_back_end_may_be_patched_too(native: Path, tmp_path: Path) -> None:
-    text = GOOD_PATCH.replace("vendor/llama.cpp/src/llama-context.cpp", f"{tree.CPU}/ggml-cpu.cpp")
+@pytest.mark.parametrize("name", [f"{tree.CPU}/ggml-cpu.cpp", f"{tree.GGML}/ggml.c"])
+def test_ggml_and_its_cpu_back_end_may_be_patched_too(native: Path, tmp_path: Path, name: str) -> None:
+    text = GOOD_PATCH.replace("vendor/llama.cpp/src/llama-context.cpp", name)
     (native / "patches" / "0002-second.patch").write_text(text)
     source = prepare(native, tmp_path)
-    assert (source / tree.CPU / "ggml-cpu.cpp").read_text() == "one\none and a half\ntwo\nfour\n"
-    assert (source / tree.CPU / tree.STOCK / "ggml-cpu.cpp").read_text() == CONTEXT
+    assert (source / name).read_text() == "one\none and a half\ntwo\nfour\n"
+    assert (source / name).parent.joinpath(tree.STOCK, Path(name).name).read_text() == CONTEXT
 
 
-def test_patches_leave_headers_and_other_libraries_alone(native: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vendor/llama.cpp/src/llama-context.h",
+        "vendor/llama.cpp/ggml/include/ggml.h",
+        "vendor/llama.cpp/ggml/src/ggml-blas/ggml-blas.cpp",
+    ],
+)
+def test_patches_leave_headers_and_other_libraries_alone(native: Path, tmp_path: Path, name: str) -> None:
     """Else the stock library of the bit-identity test could not share the other object files."""
-    for name in ("vendor/llama.cpp/src/llama-context.h", "vendor/llama.cpp/ggml/src/ggml.c"):
-        shutil.rmtree(tmp_path / "work", ignore_errors=True)
-        text = GOOD_PATCH.replace("vendor/llama.cpp/src/llama-context.cpp", name)
-        (native / "patches" / "0001-first.patch").write_text(text)
-        with pytest.raises(NativeError, match=name):
-            prepare(native, tmp_path)
+    text = GOOD_PATCH.replace("vendor/llama.cpp/src/llama-context.cpp", name)
+    (native / "patches" / "0001-first.patch").write_text(text)
+    with pytest.raises(NativeError, match=name):
+        prepare(native, tmp_path)
+
+
+def test_a_patch_may_add_a_type_to_the_one_header(native: Path, tmp_path: Path) -> None:
+    """And nothing else: a value more changes no object that does not ask for the number of values."""
+    text = HEADER_PATCH.replace("HEADER", HEADER)
+    (native / "patches" / "0002-type.patch").write_text(text)
+    assert (prepare(native, tmp_path) / HEADER).read_text() == TYPES.replace("43", "242")
+    shutil.rmtree(tmp_path / "work")
+    more = text.replace("-1,1 +1,1", "-1,2 +1,2") + " int other;\n"
+    (native / "patches" / "0002-type.patch").write_text(more)
+    with pytest.raises(NativeError, match="changes the header"):
+        prepare(native, tmp_path)
 
 
 def test_our_files_never_replace_llama_cpps(native: Path, tmp_path: Path) -> None:

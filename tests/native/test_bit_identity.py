@@ -51,7 +51,7 @@ def installed() -> Path:
 
 @pytest.fixture(scope="module")
 def stock(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the stock libllama and CPU back end, and the installed rest of ggml."""
+    """A folder with the stock libllama, ggml-base and CPU back end, and the installed rest of ggml."""
     key = json.loads((installed / "steerway.json").read_text())["key"]
     if not (wheel.entry(key) / "stock").is_dir():  # another cache folder: build once more (minutes)
         build.build(sys.executable, build.Progress(quiet=True))
@@ -84,22 +84,37 @@ def test_on_without_use_is_stock_too(
 
 def test_the_reference_is_without_our_code(stock: Path, installed: Path) -> None:
     """And ours is with it: else the comparison would prove nothing."""
-    assert our_code(installed / "lib") == {"llama", "cpu"}
+    assert our_code(installed / "lib") == {"llama", "cpu", "base"}
     assert our_code(stock) == set()
 
 
 def our_code(folder: Path) -> set[str]:
-    marks = {"llama": b"steerway_kv_shift_range", "cpu": b"steerway_cpu_set"}
+    marks = {
+        "llama": b"steerway_kv_shift_range",
+        "cpu": b"steerway_cpu_set",
+        "base": b"steerway_validate_s24_0",
+    }
     libraries = {name: next(folder.glob(f"lib*{name}.*")).read_bytes() for name in marks}
     return {name for name, mark in marks.items() if mark in libraries[name]}
 
 
-def test_patches_touch_no_arithmetic_and_no_header() -> None:
-    """What makes sharing object files sound: four files are compiled from a changed source."""
-    touched = {name for path in (pins.NATIVE / "patches").glob("*.patch") for name in patch.files(path)}
-    sources = {name for name in touched if not name.endswith("CMakeLists.txt")}
-    changed = ("llama-batch.cpp", "llama-context.cpp", "llama-kv-cache.cpp")
-    assert sources == {*(f"{tree.SOURCES}/{name}" for name in changed), f"{tree.CPU}/ggml-cpu.cpp"}
+def test_patches_touch_no_arithmetic_and_one_header() -> None:
+    """What makes sharing object files sound: nine files are compiled from a changed source.
+
+    Why the header may change, and that its enumeration of types is all that does: `tree._HEADER`.
+    """
+    hunks = [hunk for path in (pins.NATIVE / "patches").glob("*.patch") for hunk in patch.parse(path)]
+    code = {hunk.file for hunk in hunks if Path(hunk.file).suffix in (".c", ".cpp", ".h", ".hpp")}
+    changed = {
+        tree.SOURCES: ("llama-batch.cpp", "llama-context.cpp", "llama-kv-cache.cpp"),
+        tree.GGML: ("ggml.c", "ggml-quants.c", "gguf.cpp"),
+        tree.CPU: ("ggml-cpu.c", "ggml-cpu.cpp", "ops.cpp"),
+    }
+    sources = {f"{folder}/{name}" for folder, names in changed.items() for name in names}
+    assert code == {*sources, "vendor/llama.cpp/ggml/include/ggml.h"}
+    for hunk in hunks:
+        if hunk.file == f"{tree.CPU}/ops.cpp":  # two cases more in lists of types
+            assert [line.split()[0] for line in (*hunk.old, *hunk.new)] == ["case"] * 4
 
 
 @pytest.mark.slow

@@ -12,9 +12,25 @@ from .errors import NativeError, SourceMismatch
 from .pins import Base
 
 SOURCES = Path("vendor/llama.cpp/src")  # of libllama, in the tree
-CPU = Path("vendor/llama.cpp/ggml/src/ggml-cpu")  # of ggml's CPU back end
-OWN_CPU = CPU / "steerway"  # the files of src/cpu
+GGML = Path("vendor/llama.cpp/ggml/src")  # of ggml's base library
+CPU = GGML / "ggml-cpu"  # of its CPU back end
+CUDA = GGML / "ggml-cuda"
+OWN = "steerway"  # folder of ours inside ggml's
 STOCK = "steerway-stock"  # folder of unpatched copies of patched sources, see src/steerway.cmake
+_FOLDERS = {
+    ".": SOURCES,
+    "ggml": GGML / OWN,
+    "cpu": CPU / OWN,
+    "cuda": CUDA / OWN,
+}  # of native/src -> of the tree
+_COPIED = (SOURCES, GGML, CPU)  # whose patched sources have a stock library beside the patched one
+
+# A patch may add to `enum ggml_type` in this header, and change nothing else in any. The objects that stock
+# libraries share with ours then compute what they would with the header as it was: the enumeration keeps its
+# size, no structure holds a table of types, and what else knows GGML_TYPE_COUNT takes it for "none" only
+# (llama-quant.cpp) or is compiled from both forms (ggml.c, ggml-quants.c, gguf.cpp, ggml-cpu.c, ops.cpp).
+_HEADER = "vendor/llama.cpp/ggml/include/ggml.h"
+_HEADER_LINE = "        GGML_TYPE_"
 
 
 def prepare(archive: Path, folder: Path, base: Base, *, native: Path, key: str) -> Path:
@@ -45,10 +61,11 @@ def unpack(archive: Path, folder: Path, base: Base) -> Path:
 
 
 def add_sources(tree: Path, native: Path) -> None:
-    """Our files beside libllama's, those of `src/cpu` in a folder of the CPU back end."""
-    (tree / OWN_CPU).mkdir()
-    for folder, target in ((native / "src", SOURCES), (native / "src" / "cpu", OWN_CPU)):
-        for path in sorted(path for path in folder.iterdir() if path.is_file()):
+    """Our files beside libllama's, those of `src/ggml`, `src/cpu` and `src/cuda` in folders of ggml's."""
+    for name, target in _FOLDERS.items():
+        folder = native / "src" / name
+        (tree / target).mkdir(parents=True, exist_ok=True)
+        for path in sorted(path for path in folder.glob("*") if path.is_file()):
             if (tree / target / path.name).exists():
                 raise NativeError(f"native/src/{path.name} would replace llama.cpp's own file: rename it")
             shutil.copyfile(path, tree / target / path.name)
@@ -56,21 +73,29 @@ def add_sources(tree: Path, native: Path) -> None:
 
 def keep_stock(tree: Path, patches: list[Path]) -> None:
     """Keep the unpatched form of patched sources: the stock libraries of the test are linked from them."""
-    for folder in (SOURCES, CPU):
-        (tree / folder / STOCK).mkdir()
-    for name in {name for one in patches for name in patch.files(one)}:
+    for folder in _COPIED:
+        (tree / folder / STOCK).mkdir(parents=True)
+    hunks = [hunk for one in patches for hunk in patch.parse(one)]
+    for hunk in hunks:
+        _check_header(hunk)
+    for name in {hunk.file for hunk in hunks}:
         path = Path(name)
-        if path.suffix in (".h", ".hpp"):
-            raise NativeError(
-                f"a patch changes the header {name}: the stock library could not share object files"
-            )
         if path.suffix in (".c", ".cpp"):
-            if path.parent not in (SOURCES, CPU):
+            if path.parent not in _COPIED:
                 raise NativeError(
-                    f"a patch changes {name}, which is neither libllama's nor the CPU back end's"
+                    f"a patch changes {name}, which is neither libllama's, ggml-base's nor the CPU back end's"
                 )
             if (tree / path).is_file():  # else applying the patch says so, naming the hunk
                 shutil.copyfile(tree / path, tree / path.parent / STOCK / path.name)
+
+
+def _check_header(hunk: patch.Hunk) -> None:
+    if Path(hunk.file).suffix not in (".h", ".hpp"):
+        return
+    if hunk.file != _HEADER or not all(line.startswith(_HEADER_LINE) for line in (*hunk.old, *hunk.new)):
+        raise NativeError(
+            f"a patch changes the header {hunk.file}: the stock library could not share object files"
+        )
 
 
 def set_version(tree: Path, base: Base, key: str, patches: list[str]) -> None:
