@@ -17,7 +17,8 @@ def check(path: Path) -> Header:
     """The file's header, once every tensor is known to lie inside the file.
 
     Raises ModelFileCorrupt, one line, with how many bytes are missing when it was cut short, and
-    ModelUnsupported for another version of our own weight types. About 0.05 s for 150,000 tokens; the weights themselves are not read.
+    ModelUnsupported for another version of our own weight types. About 0.05 s for 150,000 tokens; the
+    weights themselves are not read.
     """
     found = header.read(path)
     check_tensors(found, path)

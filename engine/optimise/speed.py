@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
-from statistics import median
 
+from engine.errors import EngineError
 from engine.models.header import Tensor
 from engine.models.quantisation import BLOCKS
 from engine.optimise.groups import Group
 from engine.runtime import extension
 
-_ROUNDS = 5
 _LEAST_ROWS = 256  # products of fewer are not told apart
+_LARGER_THAN_CACHES = 96 << 20
+_WAYS = ("packed", "stock")
 
 
 class Speed:
-    """Nanoseconds of a matrix times one column, with `threads` threads, as the engine computes it."""
+    """Nanoseconds of a matrix times one column, with `threads` threads, as the engine computes it.
+
+    NaN for types whose products cannot be measured: they are left alone.
+    """
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
@@ -24,9 +29,8 @@ class Speed:
 
     def group_ns(self, group: Group, kind: int | None) -> float:
         """A token's time in a group, in type `kind` or as it is."""
-        return sum(
-            self.tensor_ns(tensor, kind if kind is not None else tensor.kind) for tensor in group.tensors
-        )
+        chosen = (kind if kind is not None else tensor.kind for tensor in group.tensors)
+        return sum(self.tensor_ns(tensor, each) for tensor, each in zip(group.tensors, chosen, strict=True))
 
     def tensor_ns(self, tensor: Tensor, kind: int) -> float:
         """A token's time in one matrix."""
@@ -39,10 +43,21 @@ class Speed:
         for group in groups:
             row = {"as shipped": self.group_ns(group, None)}
             row |= {BLOCKS[kind][0]: self.group_ns(group, kind) for kind in kinds if group.takes(kind)}
-            rows[group.name] = {name: round(1000 * ns / group.weights, 2) for name, ns in row.items()}
+            rows[group.name] = {
+                name: round(1000 * ns / group.weights, 2) for name, ns in row.items() if not math.isnan(ns)
+            }
         return rows
 
     def _measure(self, kind: int, rows: int, columns: int) -> float:
-        return median(
-            extension.measure_product(kind, rows, columns, threads=self._threads) for _ in range(_ROUNDS)
-        )
+        name = BLOCKS[kind][0] if kind in BLOCKS else ""
+        if name not in extension.WEIGHT_TYPES:
+            return math.nan
+        for way in _WAYS:
+            try:
+                return extension.measure_product(
+                    name, way, rows=rows, width=columns, threads=self._threads,
+                    at_least_bytes=_LARGER_THAN_CACHES,
+                )  # fmt: skip
+            except EngineError:
+                continue
+        return math.nan

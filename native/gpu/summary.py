@@ -1,4 +1,4 @@
-"""Joins the outcome of native/gpu/check.sh into docs/results/gpu-NAME.json."""
+"""Joins what the steps of native/gpu/check.sh left behind into docs/results/gpu-NAME.json."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
+
+PARTS = ("kernels", "products", "products-own-prefill", "shift", "rows")
 
 
 def tests(report: Path) -> dict[str, object]:
@@ -20,13 +22,33 @@ def tests(report: Path) -> dict[str, object]:
     return {"run": len(cases), "failed": failed}
 
 
+def backend_tests(log: Path) -> dict[str, object]:
+    """Outcome of ggml's test-backend-ops: lines like `  MUL_MAT(type_a=s24_0,...): OK`, with colours."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text("utf-8", "replace")).splitlines()
+    case = re.compile(r"\s*(\w+\(.*\)): .*?(OK|FAIL|not supported)")
+    cases = [match for line in lines if (match := case.match(line))]
+    failed = [match[1] for match in cases if match[2] == "FAIL"]
+    passed = sum(match[2] == "OK" for match in cases)
+    return {"passed": passed, "failed": failed, "not_supported": len(cases) - passed - len(failed)}
+
+
+def collect(name: str, passed: bool, work: Path) -> dict[str, object]:
+    result: dict[str, object] = {"gpu": name, "passed": passed}
+    if (report := work / "tests.xml").is_file():
+        result["tests"] = tests(report)
+    for log in sorted(work.glob("backend-?.log")):
+        result[log.stem.replace("backend", "ggml_tests_own_prefill")] = backend_tests(log)
+    for part in PARTS:
+        if (path := work / f"{part}.json").is_file():
+            result[part] = json.loads(path.read_text("utf-8"))
+    return result
+
+
 def main() -> None:
-    name, report, folder, *benchmarks = sys.argv[1], *map(Path, sys.argv[2:])
-    result = {"gpu": name, "tests": tests(report)}
-    result |= {path.stem: json.loads(path.read_text("utf-8")) for path in benchmarks if path.is_file()}
+    name, folder, status, work = sys.argv[1], Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"gpu-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
-    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    target.write_text(json.dumps(collect(name, status == "0", work), indent=1) + "\n", encoding="utf-8")
     print(target)
 
 
