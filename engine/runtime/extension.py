@@ -21,12 +21,21 @@ MASK_BIAS = "mask-bias"
 KV_ROWS = "kv-rows"
 ATTENTION = "attention"  # kernels
 MATMUL = "matmul"
+PACKED = "packed"
 API_VERSION = 3  # STEERWAY_API_VERSION this module is written for
 
 Pointer = int | ctypes.c_void_p
 
 # Row types by their name here, as enum ggml_type.
 ROW_TYPES = {"f16": 1, "q8_0": 8}
+
+# Types of weights that the kernel "packed" can pack, as enum ggml_type.
+WEIGHT_TYPES = {
+    "Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q8_0": 8, "Q4_K": 12, "Q6_K": 14, "S24_0": 240, "I3_0": 241,
+}  # fmt: skip
+
+# Ways of computing a product, as enum steerway_way.
+WAYS = {"packed": 0, "in-place": 1, "stock": 2}
 
 NO_ROTATION = -4
 SWITCHED_OFF = -10
@@ -46,6 +55,7 @@ _HINTS = {
     -11: "open the context with f16 keys and values and flash attention",
     -12: "recompute the range instead",
     -13: "remove something first, or ask for a longer context",
+    -14: "measure another way",
 }
 
 
@@ -102,6 +112,7 @@ def _library() -> ctypes.CDLL | None:
 def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
     context, text = ctypes.c_void_p, ctypes.c_char_p
     int32, uint32, real, size = ctypes.c_int32, ctypes.c_uint32, ctypes.c_float, ctypes.c_size_t
+    int64 = ctypes.c_int64
     for name, result, arguments in (
         ("version", text, []),
         ("features", uint32, []),
@@ -113,16 +124,21 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
         ("kernel_name", text, [uint32]),
         ("get_kernels", uint32, []),
         ("set_kernels", int32, [uint32]),
+        ("can_pack", int32, [int32]),
+        ("packs", int32, [int32]),
+        ("set_packs", int32, [int32, ctypes.c_bool]),
+        ("measure_product", int64, [int32, int64, int64, int64, int32, int32, int64]),
         ("kv_shift_range", int32, [context, int32, int32, int32, int32]),
         ("kv_layers", int32, [context, ctypes.POINTER(_Layer), int32]),
-        ("kv_row_bytes", ctypes.c_int64, [context, int32]),
+        ("kv_row_bytes", int64, [context, int32]),
         ("kv_free_cells", int32, [context]),
         ("kv_read", int32, [context, int32, int32, int32, int32, context, size]),
         ("kv_write", int32, [context, *[int32] * 6, real, int32, context, size]),
         ("set_bias", int32, [context, int32, int32, real]),
     ):
-        function = getattr(loaded, f"steerway_{name}")
-        function.restype, function.argtypes = result, arguments
+        function = getattr(loaded, f"steerway_{name}", None)
+        if function is not None:  # a library of the same version may be older than what was only added
+            function.restype, function.argtypes = result, arguments
     return loaded
 
 
@@ -210,6 +226,56 @@ def set_kernels(*names: str) -> None:
         )
     mask = sum({known[name] for name in names})
     _checked(found, found.steerway_set_kernels(mask), "these kernels cannot be switched on")
+
+
+def packable() -> tuple[str, ...]:
+    """Types of weights that the kernel "packed" has for this processor, such as "Q4_0"."""
+    found = _library()
+    if found is None or not hasattr(found, "steerway_can_pack"):
+        return ()
+    return tuple(name for name, kind in WEIGHT_TYPES.items() if found.steerway_can_pack(kind))
+
+
+def packed_types() -> tuple[str, ...]:
+    """Types that are packed in models loaded from now on, while "packed" is on; at first all `packable()`."""
+    return tuple(name for name in packable() if _patched().steerway_packs(WEIGHT_TYPES[name]))
+
+
+def set_packed_types(*names: str) -> None:
+    """Let exactly the named types be packed in models loaded from now on, for the whole process.
+
+    Raises `EngineUnavailable` for a type that this library cannot pack.
+    """
+    known = packable()
+    if unknown := [name for name in names if name not in known]:
+        raise EngineUnavailable(
+            f"weights of type {unknown[0]!r} cannot be packed by {version() or 'a stock library'}",
+            hint="known: " + (", ".join(known) or "none"),
+        )
+    for name in known:
+        _checked(
+            _patched(), _patched().steerway_set_packs(WEIGHT_TYPES[name], name in names), "cannot be packed"
+        )
+
+
+def measure_product(
+    kind: str, way: str, *, rows: int, width: int, columns: int = 1, threads: int, at_least_bytes: int = 0
+) -> int:
+    """Nanoseconds of one product of `rows` rows of `width` weights with `columns` columns of activations.
+
+    `kind` is one of `WEIGHT_TYPES`, `way` one of `WAYS`: "packed", "in-place" (our kernel for plain weights)
+    or "stock" (llama.cpp's own, with its repacking). Copies of the matrix, `at_least_bytes` together, are
+    taken in turn, so that weights come from memory when the caches hold less. A median of rounds, a tenth of
+    a second or more. Nothing else may compute meanwhile, in this process. Raises `Refused` for what cannot
+    be measured, `EngineUnavailable` on a library without it.
+    """
+    found = _patched()
+    if not hasattr(found, "steerway_measure_product"):
+        raise EngineUnavailable(f"{version()} measures no products", hint="run `pip install ./native` again")
+    took = found.steerway_measure_product(
+        WEIGHT_TYPES[kind], rows, width, columns, threads, WAYS[way], at_least_bytes
+    )
+    return _checked(found, took, f"a product of {kind} weights, {way}, cannot be measured")
 
 
 def shift_range(context: Pointer, seq: int, p0: int, p1: int, delta: int) -> int:

@@ -1,7 +1,8 @@
 """Which CPU kernels compute: our own in the patched llama.cpp where this processor has them, or llama.cpp's.
 
 The switch is the process's, not a model's: whoever opens a model sets it for all, so models that are open
-at the same time must want the same.
+at the same time must want the same. It is thrown before a model is loaded: `packed` decides where its weights
+go, and they stay there.
 """
 
 from __future__ import annotations

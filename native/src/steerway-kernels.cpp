@@ -17,6 +17,11 @@ uint32_t mask_of(const char * name) {
     return function ? function() : 0;
 }
 
+int32_t about_type(const char * name, enum ggml_type type) {
+    const auto function = cpu_function<int (*)(int)>(name);
+    return function ? function(type) : 0;
+}
+
 } // namespace
 
 uint32_t steerway_kernels(void) {
@@ -27,6 +32,7 @@ const char * steerway_kernel_name(uint32_t bit) {
     switch (bit) {
         case STEERWAY_KERNEL_ATTENTION: return "attention";
         case STEERWAY_KERNEL_MATMUL:    return "matmul";
+        case STEERWAY_KERNEL_PACKED:    return "packed";
         default:                        return nullptr;
     }
 }
@@ -42,4 +48,29 @@ int32_t steerway_set_kernels(uint32_t mask) {
     }
     set(mask);
     return STEERWAY_OK;
+}
+
+int32_t steerway_can_pack(enum ggml_type type) {
+    return about_type("steerway_cpu_can_pack", type);
+}
+
+int32_t steerway_packs(enum ggml_type type) {
+    return about_type("steerway_cpu_packs", type);
+}
+
+int32_t steerway_set_packs(enum ggml_type type, bool on) {
+    const auto set = cpu_function<int (*)(int, int)>("steerway_cpu_set_packs");
+    return set && set(type, on) == 0 ? STEERWAY_OK : STEERWAY_BAD_ARGUMENT;
+}
+
+int64_t steerway_measure_product(
+        enum ggml_type type, int64_t n_rows, int64_t width, int64_t n_columns, int32_t n_threads, enum steerway_way way, int64_t bytes) {
+    const auto measure = cpu_function<int64_t (*)(int, int64_t, int64_t, int64_t, int, int, int64_t)>("steerway_cpu_measure");
+    const int64_t found = measure ? measure(type, n_rows, width, n_columns, n_threads, way, bytes) : -1;
+    switch (found) {
+        case -1: return STEERWAY_BAD_ARGUMENT;
+        case -2: return STEERWAY_NO_KERNEL;
+        case -3: return STEERWAY_NO_BUFFER;
+        default: return found;
+    }
 }

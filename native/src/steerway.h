@@ -48,6 +48,7 @@ enum steerway_status {
     STEERWAY_CELL_TYPE      = -11, // the cache does not hold f16 keys and untransposed f16 values (flash attention)
     STEERWAY_NOT_ONCE       = -12, // a position of the range has no cell, or several
     STEERWAY_NO_ROOM        = -13, // too few free cells
+    STEERWAY_NO_KERNEL      = -14, // this build has none of ours for that type of weights on this processor
 };
 
 LLAMA_API int32_t      steerway_api_version(void);
@@ -71,6 +72,11 @@ enum steerway_kernel {
 
     // Products of quantised weights with several columns, in integer tiles. The same holds.
     STEERWAY_KERNEL_MATMUL = 1u << 1,
+
+    // Weights of models loaded while it is on are packed into tiles of 16 rows, a copy in memory of the file's size, for
+    // products with any number of columns. The same holds, and the results are those of STEERWAY_KERNEL_MATMUL, bit for bit. A
+    // model keeps what it was loaded with, whatever the switch says later.
+    STEERWAY_KERNEL_PACKED = 1u << 2,
 };
 
 LLAMA_API uint32_t     steerway_kernels(void);
@@ -80,6 +86,33 @@ LLAMA_API uint32_t     steerway_get_kernels(void);
 // Switches exactly the kernels of `mask` on, while no context computes. STEERWAY_OK, or STEERWAY_BAD_ARGUMENT for a kernel
 // that this build does not have.
 LLAMA_API int32_t steerway_set_kernels(uint32_t mask);
+
+// Which types of weights STEERWAY_KERNEL_PACKED packs in models loaded from now on: at first all it can. 1 or 0.
+LLAMA_API int32_t steerway_can_pack(enum ggml_type type);
+LLAMA_API int32_t steerway_packs(enum ggml_type type);
+
+// STEERWAY_OK, or STEERWAY_BAD_ARGUMENT for a type that cannot be packed.
+LLAMA_API int32_t steerway_set_packs(enum ggml_type type, bool on);
+
+// Ways of computing a product of weights with a few columns.
+enum steerway_way {
+    STEERWAY_WAY_PACKED   = 0, // weights in tiles
+    STEERWAY_WAY_IN_PLACE = 1, // plain weights, with our kernel; where it has none, llama.cpp's
+    STEERWAY_WAY_STOCK    = 2, // llama.cpp's own, with its repacking where it has one for the type
+};
+
+// Nanoseconds of one product of n_rows rows of `width` weights with n_columns columns, by n_threads threads, over weights of at
+// least `bytes` bytes in all (copies of the matrix, taken in turn, so that they come from memory when the caches hold less).
+// The median of at least five rounds; while nothing else computes. STEERWAY_BAD_ARGUMENT for what cannot be,
+// STEERWAY_NO_BUFFER without memory, STEERWAY_NO_KERNEL for a type that has no such way.
+LLAMA_API int64_t steerway_measure_product(
+          enum ggml_type   type,
+                 int64_t   n_rows,
+                 int64_t   width,
+                 int64_t   n_columns,
+                 int32_t   n_threads,
+       enum steerway_way   way,
+                 int64_t   bytes);
 
 // Adds `delta` to the positions p0 <= pos < p1 of sequence `seq` and rotates their K, now rather than at the next decode
 // (so that a state saved next is right). p0 < 0 means from the start, p1 < 0 to the end. With STEERWAY_RANGED_SHIFT on,

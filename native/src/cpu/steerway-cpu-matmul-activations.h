@@ -11,7 +11,8 @@
 
 namespace {
 
-constexpr int64_t k_block = 32;
+constexpr int64_t k_block      = 32;
+constexpr size_t  k_cache_line = 64;
 
 struct activation_block {
     int8_t q[k_block];
@@ -37,6 +38,12 @@ template<int N> STEERWAY_INLINE int32_t sum(const int8_t * q) {
 template<typename Format> STEERWAY_INLINE void fill(activation_block & out, const int8_t * q, float d) {
     std::memcpy(out.q, q, k_block);
     out.d = d;
+    if (Format::is_sparse) {
+        for (int i = 0; i < k_block; ++i) {
+            out.q[i] = (int8_t) (q[i] ^ 0x80); // + 128, without a sign
+        }
+        return;
+    }
     if (Format::has_minimum) {
         out.s = d*sum<k_block>(q);
         return;
@@ -73,6 +80,33 @@ template<typename Format> void quantise(const float * x, int64_t n, activation_b
                 fill<Format>(out[b], of.qs + b%Format::blocks*k_block, of.d);
             }
         }
+    }
+}
+
+struct shape {
+    int64_t n_rows, n_columns, n_blocks;
+};
+
+inline shape shape_of(const ggml_tensor * op) {
+    return { op->src[0]->ne[1], op->src[1]->ne[1], op->src[0]->ne[0]/k_block };
+}
+
+inline size_t activation_bytes(const shape & s) {
+    return GGML_PAD(s.n_columns*s.n_blocks*sizeof(activation_block), k_cache_line);
+}
+
+// This thread's part of all columns' blocks.
+template<typename Format>
+void quantise_part(const ggml_compute_params * params, const ggml_tensor * src, const shape & s, activation_block * out) {
+    const int64_t per_column = s.n_blocks/Format::blocks;
+    const int64_t total      = s.n_columns*per_column;
+    const int64_t end        = total*(params->ith + 1)/params->nth;
+    for (int64_t i = total*params->ith/params->nth; i < end; ) {
+        const int64_t column = i/per_column, at = i%per_column;
+        const int64_t n = std::min(per_column - at, end - i);
+        const auto * x = (const float *) ((const char *) src->data + column*src->nb[1]);
+        quantise<Format>(x + at*Format::blocks*k_block, n*Format::blocks, out + i*Format::blocks);
+        i += n;
     }
 }
 

@@ -8,7 +8,6 @@
 
 namespace {
 
-constexpr size_t  k_cache_line  = 64;
 constexpr int64_t k_max_columns = vector::columns;
 
 // The weights of the next turn, brought nearer a few lines at a time while this one's are multiplied: memory would take
@@ -60,7 +59,7 @@ STEERWAY_INLINE void block_sums(
     for (int q = k_first; q < k_first + k_fours; ++q) {
         vector::ints weights[Panels];
         for (int p = 0; p < Panels; ++p) {
-            weights[p] = vector::load(w[p]->q[q]);
+            weights[p] = w[p]->q[q];
         }
 #pragma GCC unroll 8
         for (int c = 0; c < Columns; ++c) {
@@ -80,7 +79,7 @@ STEERWAY_INLINE void block_sums(
             for (int c = 0; c < Columns; ++c) {
                 const auto x = four_bytes(a[c]->q + 4*q);
                 for (int p = 0; p < Panels; ++p) {
-                    const auto more = vector::template pairs<Format::is_signed>(vector::load(w[p]->q[q]), x);
+                    const auto more = vector::template pairs<Format::is_signed>(w[p]->q[q], x);
                     pairs[p][c] = q == from ? more : vector::add_pairs(pairs[p][c], more);
                 }
             }
@@ -103,10 +102,10 @@ STEERWAY_INLINE void add_group(
 #pragma GCC unroll 8
     for (int c = 0; c < Columns; ++c) {
         for (int p = 0; p < Panels; ++p) {
-            const auto d = vector::load_floats(Group == 0 ? w[p]->first() : w[p]->second());
+            const auto d = Group == 0 ? w[p]->scales.first : w[p]->scales.second;
             sums[p][c] = vector::fma(vector::to_floats(products[p][c]), vector::mul(d, vector::all(a[c]->d)), sums[p][c]);
             if (Format::has_minimum) {
-                sums[p][c] = vector::fma(vector::load_floats(w[p]->second()), vector::all(a[c]->s), sums[p][c]);
+                sums[p][c] = vector::fma(w[p]->scales.second, vector::all(a[c]->s), sums[p][c]);
             }
         }
     }

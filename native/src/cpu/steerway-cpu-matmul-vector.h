@@ -23,6 +23,7 @@
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized" // gcc 12's own AVX-512 headers: GCC bug 105593
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 
 #if defined(_MSC_VER)
@@ -37,6 +38,11 @@ STEERWAY_INLINE __m128i load128(const uint8_t * p) {
     return _mm_loadu_si128((const __m128i *) p);
 }
 
+// For a shuffle: byte `Byte` of each word, in all its four.
+template<int Byte> STEERWAY_INLINE __m128i four_bytes_of_each() {
+    return _mm_set_epi32(0x0c0c0c0c + 0x01010101*Byte, 0x08080808 + 0x01010101*Byte, 0x04040404 + 0x01010101*Byte, 0x01010101*Byte);
+}
+
 #ifdef STEERWAY_MATMUL_AVX512
 
 struct vector {
@@ -48,10 +54,8 @@ struct vector {
     static constexpr int  panels  = 2; // side by side in a tile, so that an activation is loaded once for both
     static constexpr bool vnni    = true;
 
-    static STEERWAY_INLINE ints   load(const void * p)       { return _mm512_load_si512(p); }
-    static STEERWAY_INLINE floats load_floats(const void * p) { return _mm512_load_ps(p); }
-    static STEERWAY_INLINE void   store(void * p, ints x)    { _mm512_store_si512(p, x); }
-    static STEERWAY_INLINE void   store(void * p, floats x)  { _mm512_store_ps(p, x); }
+    static STEERWAY_INLINE ints   load(const void * p)       { return _mm512_loadu_si512(p); }
+    static STEERWAY_INLINE floats load_f16(const void * p)   { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *) p)); }
     static STEERWAY_INLINE void   store_rows(float * p, floats x, int n) {
         _mm512_mask_storeu_ps(p, (__mmask16) ((1u << n) - 1), x);
     }
@@ -59,13 +63,20 @@ struct vector {
         return _mm512_maskz_loadu_ps((__mmask16) ((1u << n) - 1), p);
     }
     static STEERWAY_INLINE ints   all(int32_t x)             { return _mm512_set1_epi32(x); }
+    static STEERWAY_INLINE ints   all(int64_t x)             { return _mm512_set1_epi64(x); }
     static STEERWAY_INLINE floats all(float x)               { return _mm512_set1_ps(x); }
     static STEERWAY_INLINE floats to_floats(ints x)          { return _mm512_cvtepi32_ps(x); }
     static STEERWAY_INLINE floats mul(floats a, floats b)    { return _mm512_mul_ps(a, b); }
     static STEERWAY_INLINE floats fma(floats a, floats b, floats c) { return _mm512_fmadd_ps(a, b, c); }
+    static STEERWAY_INLINE ints   subtract(ints a, ints b)   { return _mm512_sub_epi32(a, b); }
+    static STEERWAY_INLINE ints   subtract_bytes(ints a, ints b) { return _mm512_sub_epi8(a, b); }
     static STEERWAY_INLINE ints   both(ints a, ints b)       { return _mm512_and_si512(a, b); }
     static STEERWAY_INLINE ints   either(ints a, ints b)     { return _mm512_or_si512(a, b); }
     static STEERWAY_INLINE ints   differ(ints a, ints b)     { return _mm512_xor_si512(a, b); }
+    static STEERWAY_INLINE ints   pick(ints a, ints mask, ints flip) { return _mm512_ternarylogic_epi32(a, mask, flip, 0x6a); } // (a & mask) ^ flip
+    static STEERWAY_INLINE ints   shuffle(ints table, ints at) { return _mm512_shuffle_epi8(table, at); } // of each 16 bytes
+    static STEERWAY_INLINE ints   where_equal(ints a, ints b, ints x, ints y) { return _mm512_mask_blend_epi8(_mm512_cmpeq_epi8_mask(a, b), y, x); }
+    template<int Byte> static STEERWAY_INLINE ints all_four() { return _mm512_broadcast_i32x4(four_bytes_of_each<Byte>()); }
     template<int N> static STEERWAY_INLINE ints right(ints a) { return _mm512_srli_epi32(a, N); }
     template<int N> static STEERWAY_INLINE ints left(ints a) { return _mm512_slli_epi32(a, N); }
     template<int N> static STEERWAY_INLINE ints signed_right(ints a) { return _mm512_srai_epi32(a, N); }
@@ -106,8 +117,7 @@ struct vector {
         const ints moved = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(at), bits);
         return _mm512_ternarylogic_epi32(bytes, moved, _mm512_set1_epi8(16), 0xf8); // a | (b & c)
 #else
-        const ints of_byte = _mm512_shuffle_epi8(bits, _mm512_broadcast_i32x4(
-            _mm_set_epi32(0x0c0c0c0c + 0x01010101*(Q/2), 0x08080808 + 0x01010101*(Q/2), 0x04040404 + 0x01010101*(Q/2), 0x01010101*(Q/2))));
+        const ints of_byte = _mm512_shuffle_epi8(bits, all_four<Q/2>());
         const __mmask64 set = _mm512_test_epi8_mask(of_byte, all(Q % 2 ? (int32_t) 0x80402010 : 0x08040201));
         return _mm512_mask_add_epi8(bytes, set, bytes, _mm512_set1_epi8(16));
 #endif
@@ -129,10 +139,8 @@ struct vector {
     static constexpr bool vnni    = false;
 #endif
 
-    static STEERWAY_INLINE ints   load(const void * p)       { return _mm256_load_si256((const __m256i *) p); }
-    static STEERWAY_INLINE floats load_floats(const void * p) { return _mm256_load_ps((const float *) p); }
-    static STEERWAY_INLINE void   store(void * p, ints x)    { _mm256_store_si256((__m256i *) p, x); }
-    static STEERWAY_INLINE void   store(void * p, floats x)  { _mm256_store_ps((float *) p, x); }
+    static STEERWAY_INLINE ints   load(const void * p)       { return _mm256_loadu_si256((const __m256i *) p); }
+    static STEERWAY_INLINE floats load_f16(const void * p)   { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *) p)); }
     static STEERWAY_INLINE void   store_rows(float * p, floats x, int n) {
         _mm256_maskstore_ps(p, first_lanes(n), x);
     }
@@ -143,14 +151,21 @@ struct vector {
         return _mm256_cmpgt_epi32(all(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     }
     static STEERWAY_INLINE ints   all(int32_t x)             { return _mm256_set1_epi32(x); }
+    static STEERWAY_INLINE ints   all(int64_t x)             { return _mm256_set1_epi64x(x); }
     static STEERWAY_INLINE floats all(float x)               { return _mm256_set1_ps(x); }
     static STEERWAY_INLINE floats to_floats(ints x)          { return _mm256_cvtepi32_ps(x); }
     static STEERWAY_INLINE floats mul(floats a, floats b)    { return _mm256_mul_ps(a, b); }
     static STEERWAY_INLINE floats fma(floats a, floats b, floats c) { return _mm256_fmadd_ps(a, b, c); }
     static STEERWAY_INLINE ints   add(ints a, ints b)        { return _mm256_add_epi32(a, b); }
+    static STEERWAY_INLINE ints   subtract_bytes(ints a, ints b) { return _mm256_sub_epi8(a, b); }
+    static STEERWAY_INLINE ints   subtract(ints a, ints b)   { return _mm256_sub_epi32(a, b); }
     static STEERWAY_INLINE ints   both(ints a, ints b)       { return _mm256_and_si256(a, b); }
     static STEERWAY_INLINE ints   either(ints a, ints b)     { return _mm256_or_si256(a, b); }
     static STEERWAY_INLINE ints   differ(ints a, ints b)     { return _mm256_xor_si256(a, b); }
+    static STEERWAY_INLINE ints   pick(ints a, ints mask, ints flip) { return differ(both(a, mask), flip); }
+    static STEERWAY_INLINE ints   shuffle(ints table, ints at) { return _mm256_shuffle_epi8(table, at); }
+    static STEERWAY_INLINE ints   where_equal(ints a, ints b, ints x, ints y) { return _mm256_blendv_epi8(y, x, _mm256_cmpeq_epi8(a, b)); }
+    template<int Byte> static STEERWAY_INLINE ints all_four() { return _mm256_broadcastsi128_si256(four_bytes_of_each<Byte>()); }
     template<int N> static STEERWAY_INLINE ints right(ints a) { return _mm256_srli_epi32(a, N); }
     template<int N> static STEERWAY_INLINE ints left(ints a) { return _mm256_slli_epi32(a, N); }
     template<int N> static STEERWAY_INLINE ints signed_right(ints a) { return _mm256_srai_epi32(a, N); }
@@ -185,8 +200,7 @@ struct vector {
 #endif
 
     template<int Q> static STEERWAY_INLINE ints fifth_bit(ints bytes, ints bits) {
-        const ints of_byte = _mm256_shuffle_epi8(bits, _mm256_broadcastsi128_si256(
-            _mm_set_epi32(0x0c0c0c0c + 0x01010101*(Q/2), 0x08080808 + 0x01010101*(Q/2), 0x04040404 + 0x01010101*(Q/2), 0x01010101*(Q/2))));
+        const ints of_byte = _mm256_shuffle_epi8(bits, all_four<Q/2>());
         const ints bit = all(Q % 2 ? (int32_t) 0x80402010 : 0x08040201);
         return either(bytes, both(_mm256_cmpeq_epi8(both(of_byte, bit), bit), _mm256_set1_epi8(16)));
     }

@@ -17,38 +17,11 @@ namespace {
 constexpr int64_t k_slice       = vector::panels > 1 ? 32 : 64;
 constexpr size_t  k_panel_bytes = (vector::panels + 1)*k_slice*sizeof(weight_block); // one more for expand_last()
 
-struct shape {
-    int64_t n_rows, n_columns, n_blocks;
-};
-
-shape shape_of(const ggml_tensor * op) {
-    return { op->src[0]->ne[1], op->src[1]->ne[1], op->src[0]->ne[0]/k_block };
-}
-
-size_t activation_bytes(const shape & s) {
-    return GGML_PAD(s.n_columns*s.n_blocks*sizeof(activation_block), k_cache_line);
-}
-
-// This thread's part of all columns' blocks.
-template<typename Format>
-void quantise_part(const ggml_compute_params * params, const ggml_tensor * src, const shape & s, activation_block * out) {
-    const int64_t per_column = s.n_blocks/Format::blocks;
-    const int64_t total      = s.n_columns*per_column;
-    const int64_t end        = total*(params->ith + 1)/params->nth;
-    for (int64_t i = total*params->ith/params->nth; i < end; ) {
-        const int64_t column = i/per_column, at = i%per_column;
-        const int64_t n = std::min(per_column - at, end - i);
-        const auto * x = (const float *) ((const char *) src->data + column*src->nb[1]);
-        quantise<Format>(x + at*Format::blocks*k_block, n*Format::blocks, out + i*Format::blocks);
-        i += n;
-    }
-}
-
 // The panel of vector::rows rows, `stride` bytes apart.
 template<typename Format>
 void expand(const uint8_t * row, size_t stride, int64_t n_blocks, weight_block * panel) {
     for (int64_t b = 0; b < n_blocks/Format::blocks; ++b) {
-        Format::expand(row + b*Format::bytes, stride, panel + b*Format::blocks);
+        expand_block<Format>(row_source { row + b*Format::bytes, stride }, panel + b*Format::blocks);
     }
 }
 
