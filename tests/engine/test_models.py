@@ -163,6 +163,11 @@ def test_the_header_agrees_with_ggufs_own_reader(make_gguf: Callable[..., Path])
 def test_type_tables_are_ggufs() -> None:
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, LlamaFileType
 
+    from engine.formats import I3_0, S24_0, register
+
+    register()
+    for own in (S24_0, I3_0):
+        assert BLOCKS[own.kind] == (own.name.upper(), own.block, own.block_bytes)
     assert {kind: entry[1:] for kind, entry in BLOCKS.items()} == {
         int(kind): size for kind, size in GGML_QUANT_SIZES.items() if int(kind) in BLOCKS
     }
