@@ -37,6 +37,7 @@ $(VENV)/dev.stamp: pyproject.toml $(VENV)/product.stamp
 setup: $(VENV)/product.stamp
 	@echo "== model"
 	@$(BIN)/steerway model pull
+	@$(BIN)/steerway model optimise --quick
 
 dev: $(VENV)/dev.stamp
 

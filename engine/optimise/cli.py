@@ -52,15 +52,25 @@ def optimise(
         freed = variants.forget(source)
         click.echo(f"{name}: {megabytes(freed)} freed" if freed else f"{name}: nothing to delete")
         return
-    from engine.optimise.optimise import Optimiser, details, install
+    from engine.models.quantisation import BLOCKS
+    from engine.optimise.optimise import KINDS, Optimiser, details, install, made_with
+    from engine.runtime import extension, kernels
 
+    kernels.choose()
     target = Path(output).expanduser().absolute() if output else variants.file_of(source)
     with narrate() as progress:
         hint = _hint(name) if quick else None
+        if quick and not extension.kernels():
+            progress.note(f"{name} stays as it is: no kernels of ours for this processor")
+            return
         if quick and not hint:
             progress.note(f"{name}: no mix is known for it; without --quick one is searched for")
             return
-        outcome = Optimiser(source, _Pieces(progress)).run(target, loss=loss, hint=hint)
+        if quick and (known := variants.record_of(source)) and known.build == made_with():
+            progress.note(f"{name}: {known.reason}")
+            return
+        kinds = [kind for kind in KINDS if hint is None or BLOCKS[kind][0] in hint.values()]
+        outcome = Optimiser(source, _Pieces(progress), kinds=kinds).run(target, loss=loss, hint=hint)
     if not output:
         install(outcome)
     if as_json:

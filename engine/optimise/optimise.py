@@ -22,7 +22,7 @@ from engine.optimise.groups import Group
 from engine.optimise.quality import Quality, Reference
 from engine.optimise.search import Option
 from engine.optimise.speed import Speed
-from engine.runtime import build, kernels, quantise
+from engine.runtime import build, extension, kernels, quantise
 from engine.runtime.llama import Model
 from engine.runtime.threads import default_threads
 from engine.settings import folders
@@ -68,9 +68,14 @@ class Outcome:
 
 
 class Optimiser:
-    """Searches for one model file. Raises ModelFileCorrupt, EngineUnavailable, EngineError."""
+    """Searches for one model file, among `kinds` as far as this library knows them.
 
-    def __init__(self, source: Path, listener: Listener, *, threads: int = 0) -> None:
+    Raises ModelFileCorrupt, EngineUnavailable, EngineError.
+    """
+
+    def __init__(
+        self, source: Path, listener: Listener, *, kinds: Sequence[int] = KINDS, threads: int = 0
+    ) -> None:
         self._source = source
         self._found: Header = verify.check(source)
         self._groups = grouping.groups(self._found)
@@ -79,8 +84,9 @@ class Optimiser:
         self._listener = listener
         self._threads = threads or default_threads()
         self._kernels = kernels.choose()
-        self._speed = Speed(self._threads)
-        self._kinds = tuple(kind for kind in KINDS if quantise.knows(kind))
+        self._kinds = tuple(kind for kind in kinds if quantise.knows(kind))
+        listener.note("what products cost here, type by type")
+        self._speed = Speed(self._groups, self._kinds, self._threads)
 
     def run(
         self, target: Path, *, loss: float = LOSS_PERCENT, hint: Mapping[str, str] | None = None
@@ -89,7 +95,6 @@ class Optimiser:
 
         `hint`, groups to type names, is tried alone instead of a search.
         """
-        self._listener.note("what products cost here, type by type")
         changes = search.worthwhile(self._groups, self._kinds, self._speed.group_ns)
         if not changes:
             return self._shipped("no type is faster here than the shipped ones", ())
@@ -188,6 +193,11 @@ class Optimiser:
         shutil.rmtree(work, ignore_errors=True)
 
 
+def made_with() -> str:
+    """The library and its kernels: what was decided with others is decided anew."""
+    return f"{extension.version()} {','.join(extension.kernels_on())}"
+
+
 def install(outcome: Outcome) -> None:
     """Remember the outcome, so that the engine takes its file. Raises OSError."""
     chosen = outcome.file != outcome.source
@@ -198,7 +208,7 @@ def install(outcome: Outcome) -> None:
             file_sha256=digest.of(outcome.file) if chosen else "",
             types=outcome.mix,
             kinds=tuple(sorted({kind for kind, block in BLOCKS.items() if block[0] in outcome.mix.values()})),
-            build=build.identity(),
+            build=made_with(),
             reason=outcome.reason,
             details=details(outcome),
         ),

@@ -108,7 +108,7 @@ def _ticks(most: float) -> list[float]:
 
 
 def _step(rough: float) -> float:
-    base = 10 ** math.floor(math.log10(rough))
+    base = float(10.0 ** math.floor(math.log10(rough)))
     return next(base * factor for factor in (1, 2, 5, 10) if base * factor >= rough)
 
 

@@ -1,4 +1,4 @@
-"""One token and a prompt of 256, by weight type: our packed products beside stock llama.cpp, whole models in turn.
+"""One token and a prompt of 256, by weight type: our packed products beside stock llama.cpp, in turn.
 
     python tests/bench/bench_weights.py [--model NAME] [--rounds 7] [--json docs/results/weights.json]
 
