@@ -236,7 +236,7 @@ def test_an_idle_thread_keeps_no_request_alive() -> None:
         thread.submit(Request(Marked("x = 1"), "")).future.result(30)
         thread.info()
         gc.collect()
-        assert not [thing for thing in gc.get_objects() if isinstance(thing, Marked)]
+        assert not [thing for thing in gc.get_objects() if type(thing) is Marked]
 
 
 def test_many_clients_at_once_all_get_an_answer() -> None:
