@@ -19,7 +19,7 @@ _PER_FILE = 2
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a file, `wanted` from its indentation on, and the tokens before it."""
+    """A line of a file without its indentation, and the tokens of what stands above it."""
 
     package: str
     prefix: tuple[int, ...]
@@ -44,12 +44,16 @@ def _of_file(encode: Callable[[str], list[int]], name: str, text: str, rng: rand
     rows = text.split("\n")
     numbers = [number for number in range(25, len(rows) - 1) if _is_telling(rows[number])]
     found = []
-    for number in rng.sample(numbers, min(_PER_FILE, len(numbers))):
-        row = rows[number]
-        indent = row[: len(row) - len(row.lstrip())]
-        prefix = encode("\n".join(rows[max(0, number - 60) : number]) + "\n" + indent)
+    for number in rng.sample(numbers, len(numbers)):
+        # Up to the line's end only: indentation and what follows it are often one token.
+        above = "\n".join(rows[max(0, number - 12) : number]) + "\n"
+        if not corpus.words(rows[number]) <= corpus.words(above):
+            continue  # a name from elsewhere: no model could know it
+        prefix = encode("\n".join(rows[max(0, number - 60) : number]) + "\n")
         if len(prefix) >= PREFIX_TOKENS:
-            found.append(Line(name, tuple(prefix[-PREFIX_TOKENS:]), row[len(indent) :]))
+            found.append(Line(name, tuple(prefix[-PREFIX_TOKENS:]), rows[number].strip()))
+        if len(found) == _PER_FILE:
+            break
     return found
 
 
@@ -67,7 +71,7 @@ def completed(path: Path, lines: Sequence[Line], *, threads: int) -> list[bool]:
         model, context_tokens=PREFIX_TOKENS + _LONGEST_TOKENS + 8, batch_tokens=PREFIX_TOKENS, threads=threads
     )
     try:
-        return [_written(context, model, line) == line.wanted.rstrip() for line in lines]
+        return [_written(context, model, line) == line.wanted for line in lines]
     finally:
         context.close()
         model.close()
