@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
-_INK, _GREY, _GRID = "#1f2933", "#7b8794", "#e4e7eb"
+from engine.studies.svg import FONT, GREY, GRID, text
+
 _COLOURS = {"separate": "#2563eb", "same": "#d97706", "edit": "#059669", "keystroke": "#9333ea"}
 _LIMITS = {"separate": 0.015, "same": 0.03}
 _NAMES = {
@@ -20,7 +20,6 @@ _NAMES = {
 _LINES = {"compute_ms": ("compute", "#dc2626"), "page_cache_ms": ("load: page cache", "#d97706"),
           "disk_ms": ("load: disk", "#059669"), "place_ms": ("load: memory", "#2563eb")}  # fmt: skip
 _WIDTH, _ROW, _LEFT, _RIGHT = 900, 19, 280, 40
-_FONT = "font-family='system-ui, -apple-system, Segoe UI, sans-serif'"
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def draw(document: dict[str, Any]) -> str:
     body = "\n".join(parts)
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {top:.0f}' width='{_WIDTH}' "
-        f"height='{top:.0f}' {_FONT}>\n<rect width='100%' height='100%' fill='white'/>\n{body}\n</svg>\n"
+        f"height='{top:.0f}' {FONT}>\n<rect width='100%' height='100%' fill='white'/>\n{body}\n</svg>\n"
     )
 
 
@@ -70,18 +69,18 @@ def _heading(document: dict[str, Any]) -> list[str]:
     run, where = document["run"], document["machine"]
     counts = ", ".join(f"{count} {_NAMES[name]}" for name, count in document["targets"].items())
     return [
-        _text(
+        text(
             16,
             26,
             f"Documents encoded one by one against full attention: {run['model']}",
             size=16,
             weight=600,
         ),
-        _text(
+        text(
             16,
             46,
             f"targets: {counts}; seed {run['seed']}; {where['processor']}, {where['threads']} threads",
-            fill=_GREY,
+            fill=GREY,
         ),
     ]
 
@@ -98,7 +97,7 @@ def _panel(name: str, rows: Sequence[dict[str, Any]], top: float, axis: Axis) ->
     first, colour = top + 38, _COLOURS[name]
     end = first + len(rows) * _ROW
     parts = [
-        _text(
+        text(
             16,
             top + 14,
             f"{_NAMES[name]}: mean KL to full attention, nats (95 % interval)",
@@ -114,7 +113,7 @@ def _panel(name: str, rows: Sequence[dict[str, Any]], top: float, axis: Axis) ->
             "stroke-dasharray='4 3'/>"
         )
         parts.append(
-            _text(x, first - 12, f"allowed: {_LIMITS[name]}", size=10, fill="#dc2626", anchor="middle")
+            text(x, first - 12, f"allowed: {_LIMITS[name]}", size=10, fill="#dc2626", anchor="middle")
         )
     for place, row in enumerate(rows):
         parts += _dot(axis, row, first + place * _ROW + 6, colour)
@@ -125,11 +124,11 @@ def _dot(axis: Axis, row: dict[str, Any], y: float, colour: str) -> list[str]:
     mean, low, high, _ = row["kl"]
     x = axis.at(mean)
     return [
-        _text(_LEFT - 12, y + 4, row["arm"], size=11, anchor="end"),
+        text(_LEFT - 12, y + 4, row["arm"], size=11, anchor="end"),
         f"<line x1='{axis.at(low):.1f}' x2='{axis.at(high):.1f}' y1='{y:.1f}' y2='{y:.1f}' stroke='{colour}' "
         "stroke-width='2' opacity='0.45'/>",
         f"<circle cx='{x:.1f}' cy='{y:.1f}' r='4' fill='{colour}'/>",
-        _text(_WIDTH - 16, y + 4, f"{mean:.4f}", size=11, anchor="end", fill=_GREY),
+        text(_WIDTH - 16, y + 4, f"{mean:.4f}", size=11, anchor="end", fill=GREY),
     ]
 
 
@@ -143,7 +142,7 @@ def _loading(rows: Sequence[dict[str, Any]], top: float) -> tuple[list[str], flo
     across = Axis(shown[0]["tokens"], max(shown[-1]["tokens"], shown[0]["tokens"] + 1), 80, _WIDTH - 190)
     up = Axis(_floor(min(times)), _ceiling(max(times)), top + height, top + 34)
     parts = [
-        _text(
+        text(
             16,
             top + 14,
             f"time to have a document's keys and values in place, by its tokens ({kind} rows)",
@@ -152,17 +151,17 @@ def _loading(rows: Sequence[dict[str, Any]], top: float) -> tuple[list[str], flo
     ]
     for tick in up.ticks():
         y = up.at(tick)
-        parts.append(f"<line x1='80' x2='{_WIDTH - 190}' y1='{y:.1f}' y2='{y:.1f}' stroke='{_GRID}'/>")
-        parts.append(_text(72, y + 4, _duration(tick), size=11, anchor="end", fill=_GREY))
+        parts.append(f"<line x1='80' x2='{_WIDTH - 190}' y1='{y:.1f}' y2='{y:.1f}' stroke='{GRID}'/>")
+        parts.append(text(72, y + 4, _duration(tick), size=11, anchor="end", fill=GREY))
     for row in shown:
         parts.append(
-            _text(
+            text(
                 across.at(row["tokens"]),
                 top + height + 18,
                 str(row["tokens"]),
                 size=11,
                 anchor="middle",
-                fill=_GREY,
+                fill=GREY,
             )
         )
     ends = _apart([(up.at(shown[-1][key]), key) for key in _LINES if shown[-1][key]])
@@ -172,7 +171,7 @@ def _loading(rows: Sequence[dict[str, Any]], top: float) -> tuple[list[str], flo
         path = " ".join(f"{x:.1f},{py:.1f}" for x, py in points)
         parts.append(f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='2'/>")
         parts += [f"<circle cx='{x:.1f}' cy='{py:.1f}' r='3' fill='{colour}'/>" for x, py in points]
-        parts.append(_text(_WIDTH - 180, y + 4, label, size=11, fill=colour))
+        parts.append(text(_WIDTH - 180, y + 4, label, size=11, fill=colour))
     return parts, top + height + 40
 
 
@@ -188,8 +187,8 @@ def _grid(axis: Axis, top: float, end: float, unit: str) -> list[str]:
     parts = []
     for tick in axis.ticks():
         x = axis.at(tick)
-        parts.append(f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{top:.1f}' y2='{end:.1f}' stroke='{_GRID}'/>")
-        parts.append(_text(x, end + 14, f"{tick:g}{unit}", size=11, anchor="middle", fill=_GREY))
+        parts.append(f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{top:.1f}' y2='{end:.1f}' stroke='{GRID}'/>")
+        parts.append(text(x, end + 14, f"{tick:g}{unit}", size=11, anchor="middle", fill=GREY))
     return parts
 
 
@@ -203,19 +202,3 @@ def _floor(value: float) -> float:
 
 def _ceiling(value: float) -> float:
     return float(10.0 ** math.ceil(math.log10(max(value, 1e-9))))
-
-
-def _text(
-    x: float,
-    y: float,
-    text: str,
-    *,
-    size: int = 12,
-    anchor: str = "start",
-    fill: str = _INK,
-    weight: int = 400,
-) -> str:
-    return (
-        f"<text x='{x:.1f}' y='{y:.1f}' font-size='{size}' text-anchor='{anchor}' fill='{fill}' "
-        f"font-weight='{weight}'>{escape(text)}</text>"
-    )

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
-_INK, _GREY, _GRID = "#1f2933", "#7b8794", "#e4e7eb"
+from engine.studies.svg import FONT, GREY, GRID, text
+
 _COLOURS = {"shipped": "#111827", "dense": "#2563eb", "sparse": "#d97706", "mixed": "#059669"}
 _WIDTH, _HEIGHT = 900, 470
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 30, 84, 56
-_FONT = "font-family='system-ui, -apple-system, Segoe UI, sans-serif'"
 
 
 @dataclass(frozen=True)
@@ -37,25 +36,23 @@ def draw(title: str, caption: str, points: Sequence[Point]) -> str:
         share = math.log(max(ratio, 0.97) / 0.97) / math.log(most / 0.97)
         return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
 
-    parts = [_text(16, 28, title, size=16, weight=600), _text(16, 48, caption, fill=_GREY)]
+    parts = [text(16, 28, title, size=16, weight=600), text(16, 48, caption, fill=GREY)]
     parts += _legend()
     for tick in _ticks(most):
         parts.append(_line(_LEFT, _WIDTH - _RIGHT, y(tick), y(tick)))
-        parts.append(_text(_LEFT - 8, y(tick) + 4, f"{tick:g}x", size=11, anchor="end", fill=_GREY))
+        parts.append(text(_LEFT - 8, y(tick) + 4, f"{tick:g}x", size=11, anchor="end", fill=GREY))
     step = _step((high - low) / 6)
     for number in range(math.ceil(low / step), math.floor(high / step) + 1):
         at = x(number * step)
         parts.append(_line(at, at, _TOP, _HEIGHT - _BOTTOM))
         parts.append(
-            _text(at, _HEIGHT - _BOTTOM + 18, f"{number * step:g}", size=11, anchor="middle", fill=_GREY)
+            text(at, _HEIGHT - _BOTTOM + 18, f"{number * step:g}", size=11, anchor="middle", fill=GREY)
         )
-    parts.append(_text(_WIDTH / 2, _HEIGHT - 14, "MB of weights a token reads", anchor="middle"))
-    parts.append(
-        _text(_LEFT, _TOP - 10, "perplexity, times the shipped file's (the worse of prose and code)")
-    )
+    parts.append(text(_WIDTH / 2, _HEIGHT - 14, "MB of weights a token reads", anchor="middle"))
+    parts.append(text(_LEFT, _TOP - 10, "perplexity, times the shipped file's (the worse of prose and code)"))
     best = _front(points)
     line = " ".join(f"{x(point.megabytes):.1f},{y(point.ratio):.1f}" for point in best)
-    parts.append(f"<polyline points='{line}' fill='none' stroke='{_GREY}' stroke-dasharray='5 4'/>")
+    parts.append(f"<polyline points='{line}' fill='none' stroke='{GREY}' stroke-dasharray='5 4'/>")
     taken: list[tuple[float, float]] = []
     for point in sorted(points, key=lambda each: each.ratio):
         px, py = x(point.megabytes), y(point.ratio)
@@ -64,12 +61,12 @@ def draw(title: str, caption: str, points: Sequence[Point]) -> str:
     body = "\n".join(parts)
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {_HEIGHT}' width='{_WIDTH}' "
-        f"height='{_HEIGHT}' {_FONT}>\n<rect width='100%' height='100%' fill='white'/>\n{body}\n</svg>\n"
+        f"height='{_HEIGHT}' {FONT}>\n<rect width='100%' height='100%' fill='white'/>\n{body}\n</svg>\n"
     )
 
 
 def _line(x1: float, x2: float, y1: float, y2: float) -> str:
-    return f"<line x1='{x1:.1f}' x2='{x2:.1f}' y1='{y1:.1f}' y2='{y2:.1f}' stroke='{_GRID}'/>"
+    return f"<line x1='{x1:.1f}' x2='{x2:.1f}' y1='{y1:.1f}' y2='{y2:.1f}' stroke='{GRID}'/>"
 
 
 def _front(points: Sequence[Point]) -> list[Point]:
@@ -89,14 +86,14 @@ def _label(name: str, x: float, y: float, taken: list[tuple[float, float]]) -> s
     while any(abs(at - other) < 12 and abs(x - beside) < 150 for beside, other in taken):
         at -= 12
     taken.append((x, at))
-    return _text(x - 9 if left else x + 9, at, name, size=11, anchor="end" if left else "start")
+    return text(x - 9 if left else x + 9, at, name, size=11, anchor="end" if left else "start")
 
 
 def _legend() -> list[str]:
     parts, at = [], _WIDTH - 340.0
     for name, colour in _COLOURS.items():
         parts.append(f"<circle cx='{at:.0f}' cy='64' r='5' fill='{colour}'/>")
-        parts.append(_text(at + 9, 68, name, size=11))
+        parts.append(text(at + 9, 68, name, size=11))
         at += 85
     return parts
 
@@ -110,19 +107,3 @@ def _ticks(most: float) -> list[float]:
 def _step(rough: float) -> float:
     base = float(10.0 ** math.floor(math.log10(rough)))
     return next(base * factor for factor in (1, 2, 5, 10) if base * factor >= rough)
-
-
-def _text(
-    x: float,
-    y: float,
-    text: str,
-    *,
-    size: int = 12,
-    anchor: str = "start",
-    fill: str = _INK,
-    weight: int = 400,
-) -> str:
-    return (
-        f"<text x='{x:.1f}' y='{y:.1f}' font-size='{size}' text-anchor='{anchor}' fill='{fill}' "
-        f"font-weight='{weight}'>{escape(text)}</text>"
-    )
