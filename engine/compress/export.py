@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from engine.compress.source import Source
 from engine.errors import UsageError
-from engine.formats import I3_0, S24_0, Grid
-from engine.models import rewrite
+from engine.formats import Grid
+from engine.models import digest, rewrite, variants
+from engine.models.quantisation import OWN_KINDS
+from engine.models.verify import FORMAT_KEY, FORMAT_VERSION
 
 PREFIX = "steerway.compress."
-FORMAT_KEY, FORMAT_VERSION = "s24.version", 1  # of both of our types: docs/weight-types.md
-OWN = (S24_0, I3_0)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def write(
     is left behind then.
     """
     entries: dict[str, str | int | float] = {PREFIX + key: value for key, value in facts.items()}
-    if any(entry.grid in OWN for entry in changed.values()):
+    entries[variants.SOURCE_KEY] = digest.of(source.path)
+    if any(entry.grid.kind in OWN_KINDS for entry in changed.values()):
         entries[FORMAT_KEY] = FORMAT_VERSION
     replacements = {name: _replacement(entry) for name, entry in changed.items()}
     rewrite.rewrite(source.path, out, replacements, entries)

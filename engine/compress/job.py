@@ -23,6 +23,7 @@ from engine.compress.tokens import Data
 from engine.errors import UsageError
 from engine.formats import FORMATS, Grid
 from engine.models import digest
+from engine.models.quantisation import OWN_KINDS
 from engine.runtime.threads import default_threads
 from engine.settings import folders
 from engine.studies.progress import told
@@ -47,7 +48,7 @@ class Result:
     @property
     def own_types(self) -> list[str]:
         """Those that only Steerway's llama.cpp knows."""
-        return [grid.name for grid in export.OWN if grid.name in self.types]
+        return [name for name in self.types if FORMATS[name].kind in OWN_KINDS]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -89,7 +90,7 @@ def run(path: Path, out: Path, options: Options, *, narrate: Narrate) -> Result:
         with work.opened(_base(), identity) as kept:
             progress.begin(found.layers)
             outcome = layers.compress(source, data, recipe, kept, progress)
-            export.write(source, out, outcome.changed, _facts(options, data, sha256))
+            export.write(source, out, outcome.changed, _facts(options, data))
             kept.remove()
     return Result(
         out=out,
@@ -137,13 +138,12 @@ def _bits(source: Source, grids: Mapping[str, Grid]) -> float:
     return export.data_bytes(source, grids) * 8 / elements
 
 
-def _facts(options: Options, data: Data, sha256: str) -> dict[str, str | int | float]:
+def _facts(options: Options, data: Data) -> dict[str, str | int | float]:
     return {
         "method": options.method,
         "type": "mixed" if options.search else options.kind,
         "recover": options.recover,
         "calibration_tokens": data.calibration.numel(),
-        "source_sha256": sha256,
     }
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from engine.errors import EngineError, EngineStopped, ModelFileCorrupt, ModelFileMissing, ModelUnsupported
 from engine.models import verify
-from engine.runtime import library
+from engine.models.quantisation import OWN_KINDS
+from engine.runtime import library, quantise
 
 _KEY_BYTES = 512
 _PIECE_BYTES = 64
@@ -151,6 +152,12 @@ def _load_model(c: Any, path: Path) -> Any:
     options = c.llama_model_default_params()
     # Of a type of ours every bit of metadata has a meaning: a damaged block would be read, and wrongly.
     options.check_tensors = verify.has_own_types(verify.check(path))
+    if options.check_tensors and not all(map(quantise.knows, OWN_KINDS)):
+        raise ModelUnsupported(
+            f"{path.name} holds S24_0 or I3_0 weights, which this llama.cpp does not know",
+            hint="install Steerway's own: pip install ./native",
+            subject=path,
+        )
     handle = c.llama_model_load_from_file(str(path).encode(), options)
     if handle:
         return handle

@@ -17,7 +17,7 @@ from engine.compress.recover import Recovery
 from engine.compress.source import Source
 from engine.errors import EngineError, ModelUnsupported, UsageError
 from engine.formats import I3_0, Q4_0, S24_0
-from engine.models import facts
+from engine.models import digest, facts
 from engine.runtime.context import Context
 from engine.runtime.llama import Model
 from tests.native import tiny_models
@@ -66,6 +66,7 @@ def test_the_file_says_what_the_source_says_and_what_was_done(
     added = {key: meta[key] for key in meta.keys() - tiny.header.metadata.keys()}
     assert added == {
         "s24.version": 1,
+        "steerway.source.sha256": digest.of(tiny.path),
         "steerway.compress.method": "sparsegpt",
         "steerway.compress.calibration_tokens": 576,
     }

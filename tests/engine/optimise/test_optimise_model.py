@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import EngineError
+from engine.errors import EngineError, ModelUnsupported
 from engine.models import digest, facts, header, rewrite, variants, verify
 from engine.open import open_engine
 from engine.optimise import groups, optimise, speed
@@ -115,3 +115,13 @@ def test_types_this_build_does_not_have_are_refused() -> None:
         quantise.floats(100, b"", 64)
     with pytest.raises(EngineError, match="cannot be q4_K"):
         quantise.floats(12, b"", 96)
+
+
+def test_a_library_without_our_types_says_so(
+    optimiser: Optimiser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "own.gguf"
+    optimiser.run(target, loss=1e9, hint={"down, last third": "I3_0"})
+    monkeypatch.setattr(quantise, "knows", lambda kind: kind < 200)
+    with pytest.raises(ModelUnsupported, match="does not know"):
+        Model(target)
