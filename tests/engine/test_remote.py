@@ -178,8 +178,12 @@ def test_a_cancel_does_not_wait_for_a_silent_server(server: str, suggest: Sugges
 
 
 def test_the_time_ends_an_answer_with_what_there_is(suggest: Suggest) -> None:
-    suggestion = suggest("hang", replace(REQUEST, budget_ms=300))
-    assert (suggestion.text, suggestion.stop) == ("enter(", "time")
+    for budget in (300, 1_000, 10_000):  # a busy machine may need longer for the first word
+        suggestion = suggest("hang", replace(REQUEST, budget_ms=budget))
+        assert suggestion.stop == "time"
+        if suggestion.text:
+            break
+    assert suggestion.text == "enter("
 
 
 def test_a_finished_statement_closes_the_connection(server: str, suggest: Suggest) -> None:
