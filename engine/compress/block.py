@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from engine.compress.architecture import STAGES
-from engine.compress.forward import Block
 from engine.compress.hessian import Hessian, invert
 from engine.compress.solver import Method, Solved, solve
 from engine.formats import Grid
+from engine.reference.architecture import STAGES
+from engine.reference.forward import Block
 
 _SEQUENCES = 2
 

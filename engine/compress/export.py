@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.compress.source import Source
 from engine.errors import UsageError
 from engine.formats import Grid
 from engine.models import digest, rewrite, variants
 from engine.models.quantisation import OWN_KINDS
 from engine.models.verify import FORMAT_KEY, FORMAT_VERSION
+from engine.reference.source import Source
 
 PREFIX = "steerway.compress."
 

@@ -12,18 +12,19 @@ from typing import Any
 
 import torch
 
-from engine.compress import architecture, export, judge, layers, search, tokens, work
-from engine.compress.architecture import LINEARS
+from engine.compress import export, judge, layers, search, tokens, work
 from engine.compress.layers import Recipe
 from engine.compress.options import Options
 from engine.compress.quality import Quality
 from engine.compress.recover import Recovery
-from engine.compress.source import Source
 from engine.compress.tokens import Data
 from engine.errors import UsageError
 from engine.formats import FORMATS, Grid
 from engine.models import digest
 from engine.models.quantisation import OWN_KINDS
+from engine.reference import architecture
+from engine.reference.architecture import LINEARS
+from engine.reference.source import Source
 from engine.runtime.threads import default_threads
 from engine.settings import folders
 from engine.studies.progress import told

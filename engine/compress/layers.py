@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from engine.compress import architecture, block, forward, recover
-from engine.compress.architecture import EMBEDDING, OUTPUT
+from engine.compress import block, recover
 from engine.compress.export import Changed
 from engine.compress.packing import pack, unpack
 from engine.compress.quality import Quality, compare
 from engine.compress.recover import Recovery
 from engine.compress.solver import Method
-from engine.compress.source import Source
 from engine.compress.tokens import Data
 from engine.compress.work import Work
 from engine.formats import Grid
 from engine.formats.dense import Dense
 from engine.formats.s24 import Sparse
+from engine.reference import architecture, forward
+from engine.reference.architecture import EMBEDDING, OUTPUT
+from engine.reference.source import Source
 
 if TYPE_CHECKING:
     from engine.studies.kv_reuse import Progress

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from engine.compress.forward import LOGIT_ROWS, Head
+from engine.reference.forward import LOGIT_ROWS, Head
 
 
 @dataclass(frozen=True)

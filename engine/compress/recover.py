@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.compress.forward import Block
 from engine.compress.solver import Solved
+from engine.reference.forward import Block
 
 _SEQUENCES = 2
 _HALVES = ("attn", "ffn")

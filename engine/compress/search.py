@@ -19,19 +19,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from engine.compress import architecture, export, forward, work
-from engine.compress.architecture import EMBEDDING, OUTPUT, STAGES
+from engine.compress import export, work
 from engine.compress.block import inputs_of
 from engine.compress.export import Changed
 from engine.compress.hessian import Hessian, invert
 from engine.compress.packing import pack, unpack
 from engine.compress.quality import compare
 from engine.compress.solver import solve
-from engine.compress.source import Source
 from engine.compress.tokens import Data
 from engine.compress.work import Work
 from engine.errors import UsageError
 from engine.formats import FORMATS, Grid
+from engine.reference import architecture, forward
+from engine.reference.architecture import EMBEDDING, OUTPUT, STAGES
+from engine.reference.source import Source
 
 if TYPE_CHECKING:
     from engine.studies.kv_reuse import Progress

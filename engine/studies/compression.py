@@ -11,13 +11,13 @@ from typing import Any
 from engine.compress import export, layers, tokens, work
 from engine.compress.export import Changed
 from engine.compress.recover import Recovery
-from engine.compress.source import Source
 from engine.formats import FORMATS, Grid
 from engine.models import digest, verify
 from engine.models.header import Header
 from engine.models.rewrite import size_of
 from engine.optimise import groups, pace
 from engine.optimise.quality import Reference, Sample
+from engine.reference.source import Source
 from engine.runtime import kernels
 from engine.runtime.llama import Model
 from engine.runtime.threads import default_threads

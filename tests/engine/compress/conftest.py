@@ -12,8 +12,8 @@ pytest.importorskip("gguf")
 
 import torch
 
-from engine.compress.source import Source
 from engine.compress.tokens import Data
+from engine.reference.source import Source
 from tests.native import tiny_models
 
 

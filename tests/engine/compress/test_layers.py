@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from engine.compress import architecture, export, forward, layers, work
-from engine.compress.architecture import LINEARS
+from engine.compress import export, layers, work
 from engine.compress.layers import Outcome, Recipe
 from engine.compress.packing import unpack
 from engine.compress.recover import Recovery
-from engine.compress.source import Source
 from engine.errors import EngineError, ModelUnsupported, UsageError
 from engine.formats import I3_0, Q4_0, S24_0
 from engine.models import digest, facts
+from engine.reference import architecture, forward
+from engine.reference.architecture import LINEARS
+from engine.reference.source import Source
 from engine.runtime.context import Context
 from engine.runtime.llama import Model
 from tests.native import tiny_models

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from engine.compress import export, search
-from engine.compress.architecture import LINEARS
 from engine.compress.search import SHIPPED, Group, cheapest, mutated
 from engine.errors import UsageError
 from engine.formats import S24_0
+from engine.reference.architecture import LINEARS
 
 OPTIONS = [
     Group(f"blk.{i}.ffn_down", (f"blk.{i}.ffn_down.weight",), {SHIPPED: 800, "q4_0": 450, "s24_0": 325})

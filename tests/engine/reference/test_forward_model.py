@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("gguf")
 
-from engine.compress import architecture, forward  # noqa: E402
-from engine.compress.source import Source  # noqa: E402
+from engine.reference import architecture, forward  # noqa: E402
+from engine.reference.source import Source  # noqa: E402
 from engine.runtime.context import Context  # noqa: E402
 from engine.runtime.llama import Model  # noqa: E402
 

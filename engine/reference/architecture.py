@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.compress.source import Source
 from engine.errors import ModelUnsupported
+from engine.reference.source import Source
 
 # The linear layers of a block by what they read: all of a stage have the same inputs.
 STAGES = (("attn_q", "attn_k", "attn_v"), ("attn_output",), ("ffn_gate", "ffn_up"), ("ffn_down",))

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.compress.architecture import EMBEDDING, LINEARS, OUTPUT, OUTPUT_NORM, ROPE_FACTORS, Architecture
-from engine.compress.source import Source
+from engine.reference.architecture import EMBEDDING, LINEARS, OUTPUT, OUTPUT_NORM, ROPE_FACTORS, Architecture
+from engine.reference.source import Source
 
 LOGIT_ROWS = 64
 
