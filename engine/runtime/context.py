@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engine.errors import EngineError, EngineStopped, EngineUnavailable, ModelUnsupported
 from engine.runtime import extension, library
 from engine.runtime.batch import Batch, Outputs, abort_callback
+from engine.runtime.given import Given
 from engine.runtime.llama import Model
 from engine.runtime.transfer import END_OF_POSITIONS, Transfer
 
@@ -31,7 +32,7 @@ class Aborted(Exception):
     """A decode was ended by `Context.abort`; the tokens of whole micro-batches before it are in the cache."""
 
 
-class Context(Transfer):
+class Context(Transfer, Given):
     """A KV cache of one sequence per id, and the logits of the last decode.
 
     `context_tokens` is rounded up by llama.cpp; `batch_tokens` is the most a decode takes at once, `outputs`

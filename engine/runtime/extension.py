@@ -19,6 +19,7 @@ RANGED_SHIFT = "ranged-shift"
 LOOSE_POSITIONS = "loose-positions"
 MASK_BIAS = "mask-bias"
 KV_ROWS = "kv-rows"
+HEADS = "heads"
 ATTENTION = "attention"  # kernels
 MATMUL = "matmul"
 PACKED = "packed"
@@ -55,7 +56,7 @@ _HINTS = {
     -11: "open the context with f16 keys and values and flash attention",
     -12: "recompute the range instead",
     -13: "remove something first, or ask for a longer context",
-    -14: "measure another way",
+    -14: "leave it to llama.cpp's own kernels",
 }
 
 
@@ -135,6 +136,9 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
         ("kv_read", int32, [context, int32, int32, int32, int32, context, size]),
         ("kv_write", int32, [context, *[int32] * 6, real, int32, context, size]),
         ("set_bias", int32, [context, int32, int32, real]),
+        ("set_heads", int32, [context, context, int32, context]),
+        ("set_edges", int32, [context, int32, context, int32]),
+        ("head_counts", None, [context, context]),
     ):
         function = getattr(loaded, f"steerway_{name}", None)
         if function is not None:  # a library of the same version may be older than what was only added
@@ -344,6 +348,28 @@ def set_bias(context: Pointer, p0: int, p1: int, bias: float) -> None:
     """
     found = _patched()
     _checked(found, found.steerway_set_bias(context, p0, p1, bias), "the attention bias cannot be set")
+
+
+def set_heads(context: Pointer, heads: Pointer | None, count: int, constants: Pointer | None) -> None:
+    """Give `count` heads (struct steerway_head) with their constants; 0 is off. Raises `Refused`."""
+    found = _patched()
+    status = found.steerway_set_heads(context, heads, count, constants)
+    _checked(found, status, "these heads cannot be given")
+
+
+def set_edges(context: Pointer, seq: int, edges: Pointer | None, count: int) -> None:
+    """Let `count` edges (struct steerway_edge) be those of `seq`, and no others. Raises `Refused`."""
+    found = _patched()
+    _checked(found, found.steerway_set_edges(context, seq, edges, count), "these edges cannot be set")
+
+
+def head_counts() -> tuple[int, int]:
+    """Products of a query and a key, done and left out by decodes with heads set, since the start."""
+    done, skipped = ctypes.c_uint64(), ctypes.c_uint64()
+    found = _patched()
+    if hasattr(found, "steerway_head_counts"):
+        found.steerway_head_counts(ctypes.byref(done), ctypes.byref(skipped))
+    return done.value, skipped.value
 
 
 def _checked(found: ctypes.CDLL, status: int, what: str) -> int:

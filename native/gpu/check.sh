@@ -5,7 +5,7 @@
 #   build      the wheel with CUDA; or ggml alone, from the archive that STEERWAY_GPU_TREE names (native/gpu/tree.py makes it)
 #   products   native/gpu/products.cpp: our weight types through ggml's graphs, with cuBLAS and with our prefill
 #   ggml       ggml's own test-backend-ops, products and get_rows of our types
-#   tests      the native tests and the benchmarks of shift and rows (only with the wheel)
+#   tests      the native tests, given heads, and the benchmarks of shift and rows (only with the wheel)
 # Writes docs/results/gpu-NAME.json (STEERWAY_GPU_RESULTS: another folder) and ends with 0 if everything passed.
 # `check.sh kernels` stops behind the first step.
 #
@@ -122,6 +122,8 @@ run_backend_tests() { # ggml's own, with our types added to its lists
 run_native_tests() {
     local failed=0
     "$run" -m pytest tests/native -q -m "not slow" --junitxml "$work/tests.xml" || failed=1
+    c++ -std=c++17 -O2 "-I$include" native/tests/test_heads.cpp -o "$work/heads" "-L$library" -lllama -lggml -lggml-base "-Wl,-rpath,$library" \
+        && STEERWAY_TEST_DEVICE=GPU "$work/heads" || failed=1
     "$run" tests/bench/bench_shift.py smollm2-135m --json "$work/shift.json" || failed=1
     "$run" tests/bench/bench_rows.py smollm2-135m --json "$work/rows.json" || failed=1
     return $failed

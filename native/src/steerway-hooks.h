@@ -4,6 +4,7 @@
 
 struct ggml_tensor;
 struct llama_context;
+struct llm_graph_context;
 struct llama_memory_i;
 struct llama_ubatch;
 class llama_kv_cache;
@@ -20,3 +21,7 @@ bool steerway_loose(const llama_memory_i * memory);
 
 // Called at the end of llama_kv_cache::set_input_kq_mask: adds the bias of steerway_set_bias, if there is one.
 void steerway_bias_mask(const llama_kv_cache & kv, ggml_tensor * mask, const llama_ubatch & ubatch);
+
+// Called by llm_graph_context::build_attn over a KV cache with what it built for one layer: tells the attention operation which
+// heads are given (steerway_set_heads). Otherwise changes nothing.
+void steerway_plan_heads(const llm_graph_context & graph, ggml_tensor * out);

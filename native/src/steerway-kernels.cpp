@@ -74,3 +74,10 @@ int64_t steerway_measure_product(
         default: return found;
     }
 }
+
+void steerway_head_counts(uint64_t * done, uint64_t * skipped) {
+    *done = *skipped = 0;
+    if (const auto counts = cpu_function<void (*)(uint64_t *, uint64_t *)>("steerway_cpu_head_counts")) {
+        counts(done, skipped);
+    }
+}

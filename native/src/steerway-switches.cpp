@@ -46,6 +46,26 @@ steerway_switches steerway_switches_of(const llama_memory_i * memory) {
     return {};
 }
 
+std::shared_ptr<const steerway_head_set> steerway_heads_over(const ggml_tensor * keys) {
+    auto & all = table();
+    if (all.size == 0) {
+        return nullptr;
+    }
+
+    const std::lock_guard<std::mutex> lock(all.mutex);
+    for (const auto & [ctx, switches] : all.contexts) {
+        if (!switches.heads) {
+            continue;
+        }
+        for (const auto & layer : switches.heads->layers) {
+            if (layer.keys == keys) {
+                return switches.heads;
+            }
+        }
+    }
+    return nullptr;
+}
+
 void steerway_set_switches(const llama_context * ctx, const steerway_switches & switches) {
     auto & all = table();
     if (all.size == 0 && switches.mask == 0) {

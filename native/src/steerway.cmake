@@ -3,6 +3,7 @@
 set(STEERWAY_SOURCES
     steerway.cpp
     steerway-attention.cpp
+    steerway-heads.cpp
     steerway-kernels.cpp
     steerway-kv-plain.cpp
     steerway-kv-rows.cpp
@@ -10,6 +11,7 @@ set(STEERWAY_SOURCES
     steerway-rotation.cpp
     steerway-switches.cpp)
 target_sources(llama PRIVATE ${STEERWAY_SOURCES})
+set_source_files_properties(steerway-heads.cpp PROPERTIES INCLUDE_DIRECTORIES ${CMAKE_CURRENT_SOURCE_DIR}/../ggml/src)
 set_source_files_properties(${STEERWAY_SOURCES} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 
 # The stock library, for the bit-identity test: the unpatched sources in place of the patched ones (the build back end

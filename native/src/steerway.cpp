@@ -17,7 +17,7 @@
 namespace {
 
 // Those that need one plain KV cache; the ranged shift falls back to llama.cpp's own without.
-constexpr uint32_t k_plain_features = STEERWAY_LOOSE_POSITIONS | STEERWAY_MASK_BIAS | STEERWAY_KV_ROWS;
+constexpr uint32_t k_plain_features = STEERWAY_LOOSE_POSITIONS | STEERWAY_MASK_BIAS | STEERWAY_KV_ROWS | STEERWAY_HEADS;
 constexpr uint32_t k_all_features   = STEERWAY_RANGED_SHIFT | k_plain_features;
 
 constexpr float k_max_bias = 10000.0f; // well inside f16, and exp(-10000) is 0
@@ -59,6 +59,7 @@ const char * steerway_feature_name(uint32_t bit) {
         case STEERWAY_LOOSE_POSITIONS: return "loose-positions";
         case STEERWAY_MASK_BIAS:       return "mask-bias";
         case STEERWAY_KV_ROWS:         return "kv-rows";
+        case STEERWAY_HEADS:           return "heads";
         default:                       return nullptr;
     }
 }
@@ -78,6 +79,7 @@ const char * steerway_status_text(int32_t status) {
         case STEERWAY_CELL_TYPE:      return "the KV cache does not hold f16 keys and untransposed f16 values";
         case STEERWAY_NOT_ONCE:       return "a position of the range has no cell, or several";
         case STEERWAY_NO_ROOM:        return "too few free cells";
+        case STEERWAY_NO_KERNEL:      return "this build has no kernel of ours for that";
         default:                      return status >= 0 ? "ok" : "unknown status";
     }
 }
@@ -89,7 +91,10 @@ int32_t steerway_set_features(llama_context * ctx, uint32_t mask) {
     return guarded(__func__, [&]() -> int32_t {
         const int32_t refused = mask & k_plain_features ? steerway_check_plain(*ctx) : STEERWAY_OK;
         if (refused == STEERWAY_OK) {
-            steerway_set_switches(ctx, { mask, ctx->get_memory(), {} });
+            if (steerway_switches_of(ctx).heads) {
+                steerway_rebuild_graph(*ctx);
+            }
+            steerway_set_switches(ctx, { mask, ctx->get_memory(), {}, nullptr, nullptr });
         }
         return refused;
     });
@@ -176,6 +181,43 @@ int32_t steerway_set_bias(llama_context * ctx, llama_pos p0, llama_pos p1, float
     return guarded(__func__, [&]() -> int32_t {
         steerway_set_switches(ctx, switches);
         return STEERWAY_OK;
+    });
+}
+
+int32_t steerway_set_heads(llama_context * ctx, const steerway_head * heads, int32_t n, const float * constants) {
+    if (!ctx || n < 0 || (n > 0 && !heads)) {
+        return STEERWAY_BAD_ARGUMENT;
+    }
+    auto switches = steerway_switches_of(ctx);
+    if (!(switches.mask & STEERWAY_HEADS)) {
+        return STEERWAY_SWITCHED_OFF;
+    }
+    return guarded(__func__, [&]() -> int32_t {
+        std::shared_ptr<const steerway_head_set> set;
+        const int32_t refused = steerway_make_heads({ *ctx, heads, n, constants }, set);
+        if (refused == STEERWAY_OK && (set || switches.heads)) {
+            switches.heads = set;
+            steerway_set_switches(ctx, switches);
+            steerway_rebuild_graph(*ctx);
+        }
+        return refused;
+    });
+}
+
+int32_t steerway_set_edges(llama_context * ctx, llama_seq_id seq, const steerway_edge * edges, int32_t n) {
+    if (!ctx || seq < 0 || seq >= (llama_seq_id) llama_n_seq_max(ctx) || n < 0 || (n > 0 && !edges)) {
+        return STEERWAY_BAD_ARGUMENT;
+    }
+    auto switches = steerway_switches_of(ctx);
+    if (!(switches.mask & STEERWAY_HEADS)) {
+        return STEERWAY_SWITCHED_OFF;
+    }
+    return guarded(__func__, [&]() -> int32_t {
+        const int32_t refused = steerway_make_edges(switches.edges, seq, edges, n, switches.edges);
+        if (refused == STEERWAY_OK) {
+            steerway_set_switches(ctx, switches);
+        }
+        return refused;
     });
 }
 

@@ -31,6 +31,9 @@ enum steerway_feature {
 
     // steerway_kv_read and steerway_kv_write.
     STEERWAY_KV_ROWS = 1u << 3,
+
+    // steerway_set_heads and steerway_set_edges.
+    STEERWAY_HEADS = 1u << 4,
 };
 
 enum steerway_status {
@@ -52,12 +55,12 @@ enum steerway_status {
 };
 
 LLAMA_API int32_t      steerway_api_version(void);
-LLAMA_API const char * steerway_version(void);               // "0.3.36+steerway.3"
+LLAMA_API const char * steerway_version(void);               // "0.3.36+steerway.5"
 LLAMA_API uint32_t     steerway_features(void);              // mask of what this library has
 LLAMA_API const char * steerway_feature_name(uint32_t bit);  // "ranged-shift"; NULL for an unknown bit
 LLAMA_API const char * steerway_status_text(int32_t status); // one line in English, never NULL
 
-// Switches exactly the features of `mask` on for `ctx`, all others off; a bias that was set is forgotten. STEERWAY_OK, or
+// Switches exactly the features of `mask` on for `ctx`, all others off; bias, heads and edges that were set are forgotten. STEERWAY_OK, or
 // a refusal that has changed nothing: STEERWAY_BAD_ARGUMENT for unknown bits, STEERWAY_NO_KV_CACHE and
 // STEERWAY_MANY_STREAMS for all but STEERWAY_RANGED_SHIFT when the context's memory is not one plain unified KV cache.
 LLAMA_API int32_t  steerway_set_features(struct llama_context * ctx, uint32_t mask);
@@ -190,6 +193,47 @@ LLAMA_API int32_t steerway_kv_write(
 // at p0 <= pos < p1. Replaces what was set; 0 is off. |bias| must be at most 10,000; the mask is f16 with flash attention.
 // STEERWAY_OK or a refusal that has changed nothing.
 LLAMA_API int32_t steerway_set_bias(struct llama_context * ctx, llama_pos p0, llama_pos p1, float bias);
+
+// What a head does in place of its attention. "Definitions" are those that steerway_set_edges gives for a token; the "sink" is
+// the token at the lowest position of the sequence.
+enum steerway_head_mode {
+    // weight*mean(V of the definitions) + previous*V of the token before + the rest*V of the sink. A share whose token is not
+    // there is the sink's; so 0 and 0 is a head that rests on the sink.
+    STEERWAY_HEAD_INJECT   = 1,
+
+    // Attention as usual, with `weight` added to the logits of the definitions.
+    STEERWAY_HEAD_REWEIGHT = 2,
+};
+
+struct steerway_head {
+    int32_t layer;    // in the model, from 0
+    int32_t head;     // query head, from 0
+    int32_t mode;     // enum steerway_head_mode
+    float   weight;   // of definitions: a share of at least 0, or a logit of at most 100 in magnitude
+    float   previous; // a share of at least 0; both are at most 1 together. 0 for re-weighting
+};
+
+// From now on these heads of `ctx`, and no others, do that in every decode; n = 0 is off. `constants`, NULL or n times as many
+// values as a head's V has, is added to the outputs of each; not for the first token of a sequence, and not to re-weighted heads. On the CPU the scores of all
+// but the re-weighted ones are not computed. STEERWAY_OK or a refusal that has changed nothing: STEERWAY_BAD_ARGUMENT (a head
+// twice or not there, a weight out of range), STEERWAY_SWITCHED_OFF, STEERWAY_NO_KV_CACHE, STEERWAY_MANY_STREAMS,
+// STEERWAY_CELL_TYPE (needs flash attention over f16, without soft cap or ALiBi), STEERWAY_NO_KERNEL (the back end that has the
+// cache, or this build of it, has no kernel for heads of that size).
+LLAMA_API int32_t steerway_set_heads(struct llama_context * ctx, const struct steerway_head * heads, int32_t n, const float * constants);
+
+// A use at one position of a sequence and a definition at another.
+struct steerway_edge {
+    llama_pos use;
+    llama_pos definition;
+};
+
+// From now on, tokens of `seq` at these positions have these definitions, and no others; at most 8 of one use. A pair has an effect
+// when the token at `use` is decoded and `definition` is a smaller position that then has a cell. Cells that are already there
+// stay as they are. STEERWAY_OK, STEERWAY_BAD_ARGUMENT or STEERWAY_SWITCHED_OFF, which have changed nothing.
+LLAMA_API int32_t steerway_set_edges(struct llama_context * ctx, llama_seq_id seq, const struct steerway_edge * edges, int32_t n);
+
+// Products of a query and a key since the process started, by decodes with heads set: done, and left out.
+LLAMA_API void steerway_head_counts(uint64_t * done, uint64_t * skipped);
 
 #ifdef __cplusplus
 }

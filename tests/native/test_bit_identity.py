@@ -77,8 +77,8 @@ def test_off_is_stock(patched_logits: dict[str, str], stock: Path, small_model: 
 def test_on_without_use_is_stock_too(
     patched_logits: dict[str, str], installed: Path, small_model: Path
 ) -> None:
-    """Loose positions with positions in order, no bias, no rows moved."""
-    switches = (extension.LOOSE_POSITIONS, extension.MASK_BIAS, extension.KV_ROWS)
+    """Loose positions with positions in order, no bias, no rows moved, no heads given."""
+    switches = (extension.LOOSE_POSITIONS, extension.MASK_BIAS, extension.KV_ROWS, extension.HEADS)
     assert logits(installed / "lib", small_model, *switches) == patched_logits
 
 
@@ -99,14 +99,14 @@ def our_code(folder: Path) -> set[str]:
 
 
 def test_patches_touch_no_arithmetic_and_one_header() -> None:
-    """What makes sharing object files sound: nine files are compiled from a changed source.
+    """What makes sharing object files sound: ten files are compiled from a changed source.
 
     Why the header may change, and that its enumeration of types is all that does: `tree._HEADER`.
     """
     hunks = [hunk for path in (pins.NATIVE / "patches").glob("*.patch") for hunk in patch.parse(path)]
     code = {hunk.file for hunk in hunks if Path(hunk.file).suffix in (".c", ".cpp", ".h", ".hpp")}
     changed = {
-        tree.SOURCES: ("llama-batch.cpp", "llama-context.cpp", "llama-kv-cache.cpp"),
+        tree.SOURCES: ("llama-batch.cpp", "llama-context.cpp", "llama-graph.cpp", "llama-kv-cache.cpp"),
         tree.GGML: ("ggml.c", "ggml-quants.c", "gguf.cpp"),
         tree.CPU: ("ggml-cpu.c", "ggml-cpu.cpp", "ops.cpp"),
     }

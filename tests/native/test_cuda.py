@@ -30,6 +30,9 @@ template <ggml_type type> struct ggml_cuda_type_traits;
 struct block_q8_1 { half2 ds; int8_t qs[32]; };
 #include "steerway-cuda-traits.cuh"
 #include "steerway-cuda-types.cuh"
+#include "steerway-head-plan.h"
+#include "steerway-cuda-heads.cuh"
+void launch(const steerway_heads_args & a) { steerway_heads<<<1, k_heads_threads>>>(a); }
 __global__ void all(const void * x, const block_q8_1 * y, float * z, float2 * v) {
     z[0] = vec_dot_s24_0_q8_1(x, y, threadIdx.x, 0) + vec_dot_i3_0_q8_1(x, y, threadIdx.x, 1);
     dequantize_s24_0(x, threadIdx.x, 2, v[0]);
@@ -70,7 +73,8 @@ def compile_for(architecture: str, source: Path, *options: str | Path) -> None:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_types_compile_in_their_surroundings(architecture: str, tmp_path: Path) -> None:
     (tmp_path / "all.cu").write_text(SURROUNDINGS)
-    compile_for(architecture, tmp_path / "all.cu", "-O1", STRICT, f"-I{pins.NATIVE / 'src' / 'cuda'}")
+    include = [f"-I{pins.NATIVE / 'src' / folder}" for folder in ("cuda", "ggml")]
+    compile_for(architecture, tmp_path / "all.cu", "-O1", STRICT, *include)
 
 
 @pytest.mark.model  # half a minute
@@ -92,7 +96,15 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize(
-    "name", ["steerway/steerway-cuda-prefill", "convert", "getrows", "mmvq", "ggml-cuda"]
+    "name",
+    [
+        "steerway/steerway-cuda-heads",
+        "steerway/steerway-cuda-prefill",
+        "convert",
+        "getrows",
+        "mmvq",
+        "ggml-cuda",
+    ],
 )
 def test_what_the_patch_changes_compiles(name: str, architecture: str, sources: Path, tmp_path: Path) -> None:
     (tmp_path / "cublas_v2.h").write_text(CUBLAS)

@@ -7,8 +7,13 @@
 // A row's result depends on its query, the cells and the mask alone, bit for bit: not on the tokens computed beside it, nor
 // on the number of threads. The cells are taken in segments, each with the online softmax of flash attention
 // (arXiv:2205.14135), and the segments are joined in order; threads share the segments out when rows are few.
+//
+// Heads whose attention is given (steerway-cpu-heads.h) have no rows here: their scores are not computed, and the keys of a
+// key head without any other are not read.
 
 #include "steerway-cpu-attention.h"
+
+#include "steerway-cpu-heads.h"
 
 #include "ggml-impl.h"
 #include "simd-mappings.h"
@@ -45,6 +50,7 @@ constexpr int64_t MOST_PARTS = 8*1024*1024; // floats, of all segments' sums tog
 constexpr int WIDTH   = GGML_F32_EPR;
 constexpr int MICRO   = 6;                         // rows of the micro-kernel
 constexpr int LANES   = WIDTH == 16 ? 4 : 2;       // and its vectors a row: 24 or 12 accumulators
+static_assert(TILE%WIDTH == 0, "a tile is whole vectors");
 
 using vec = GGML_F32_VEC;
 
@@ -92,9 +98,11 @@ struct scratch {
 constexpr int HEAD = 16; // so that the values are aligned
 
 struct shape {
-    int64_t dk, dv, tokens, cells, key_heads, group, rows, blocks, segments;
+    int64_t dk, dv, tokens, cells, key_heads, group, blocks, segments;
+    steerway_head_list heads;
+    int64_t first_block[STEERWAY_MOST_HEADS + 1]; // of each key head
 
-    explicit shape(const ggml_tensor * op) {
+    explicit shape(const ggml_tensor * op) : heads(op) {
         const ggml_tensor * q = op->src[0];
         const ggml_tensor * k = op->src[1];
         dk        = k->ne[0];
@@ -103,22 +111,28 @@ struct shape {
         cells     = k->ne[1];
         key_heads = k->ne[2];
         group     = q->ne[2]/key_heads;
-        rows      = tokens*group;
-        blocks    = (rows + ROWS - 1)/ROWS;
         segments  = (cells + SEGMENT - 1)/SEGMENT;
+        blocks    = 0;
+        for (int64_t i = 0; i < key_heads; i++) {
+            first_block[i] = blocks;
+            blocks += (rows(i) + ROWS - 1)/ROWS;
+        }
+        first_block[key_heads] = blocks;
     }
 
     int64_t part() const { return HEAD + dv; }
+
+    int64_t rows(int64_t key_head) const { return tokens*heads.n_computed[key_head]; }
 
     int64_t scratch_floats() const {
         return ROWS*dk + TILE*dk + TILE*dv + (2*ROWS + 1)*TILE + 2*ROWS*part() + 128;
     }
 
-    int64_t parts_floats() const { return key_heads*rows*segments*part(); }
+    int64_t parts_floats() const { return key_heads*tokens*group*segments*part(); }
 
     // Whether threads share the segments of a block: there are too few blocks to keep them busy.
     bool split(int threads) const {
-        return segments > 1 && threads > 1 && key_heads*blocks < 4*threads && parts_floats() <= MOST_PARTS;
+        return segments > 1 && threads > 1 && blocks < 4*threads && parts_floats() <= MOST_PARTS;
     }
 };
 
@@ -139,49 +153,59 @@ scratch scratch_at(float * base, const shape & s) {
     return res;
 }
 
-// C[R x N] (rows `ldc` apart) = or += A[R x K] * B[K x N], for LANES vectors of columns. Every element is summed in the
-// order of K, so that it does not depend on R.
-template<int R>
+// C[R x N] (rows `ldc` apart) = or += A[R x K] * B[K x N], for L vectors of columns. Every element is summed in the order of
+// K, so that it depends neither on R nor on L.
+template<int R, int L>
 void micro(float * c, int64_t ldc, const float * a, int64_t lda, const float * b, int64_t ldb, int64_t k, bool add) {
-    vec acc[R][LANES];
+    vec acc[R][L];
     for (int r = 0; r < R; r++) {
-        for (int l = 0; l < LANES; l++) {
+        for (int l = 0; l < L; l++) {
             acc[r][l] = add ? GGML_F32_VEC_LOAD(c + r*ldc + l*WIDTH) : GGML_F32_VEC_ZERO;
         }
     }
     for (int64_t i = 0; i < k; i++) {
-        vec row[LANES];
-        for (int l = 0; l < LANES; l++) {
+        vec row[L];
+        for (int l = 0; l < L; l++) {
             row[l] = GGML_F32_VEC_LOAD(b + i*ldb + l*WIDTH);
         }
         for (int r = 0; r < R; r++) {
             const vec x = GGML_F32_VEC_SET1(a[r*lda + i]);
-            for (int l = 0; l < LANES; l++) {
+            for (int l = 0; l < L; l++) {
                 acc[r][l] = GGML_F32_VEC_FMA(acc[r][l], row[l], x);
             }
         }
     }
     for (int r = 0; r < R; r++) {
-        for (int l = 0; l < LANES; l++) {
+        for (int l = 0; l < L; l++) {
             GGML_F32_VEC_STORE(c + r*ldc + l*WIDTH, acc[r][l]);
         }
     }
 }
 
-void product(float * c, int64_t ldc, const float * a, int64_t lda, const float * b, int64_t n, int64_t k, int64_t rows, bool add) {
+template<int L>
+void product_columns(
+        float * c, int64_t ldc, const float * a, int64_t lda, const float * b, int64_t ldb, int64_t k, int64_t rows, bool add) {
     for (int64_t r = 0; r < rows; r += MICRO) {
-        for (int64_t col = 0; col < n; col += LANES*WIDTH) {
-            float       * cc = c + r*ldc + col;
-            const float * aa = a + r*lda;
-            switch (std::min<int64_t>(MICRO, rows - r)) {
-                case 6: micro<6>(cc, ldc, aa, lda, b + col, n, k, add); break;
-                case 5: micro<5>(cc, ldc, aa, lda, b + col, n, k, add); break;
-                case 4: micro<4>(cc, ldc, aa, lda, b + col, n, k, add); break;
-                case 3: micro<3>(cc, ldc, aa, lda, b + col, n, k, add); break;
-                case 2: micro<2>(cc, ldc, aa, lda, b + col, n, k, add); break;
-                default: micro<1>(cc, ldc, aa, lda, b + col, n, k, add); break;
-            }
+        float       * cc = c + r*ldc;
+        const float * aa = a + r*lda;
+        switch (std::min<int64_t>(MICRO, rows - r)) {
+            case 6: micro<6, L>(cc, ldc, aa, lda, b, ldb, k, add); break;
+            case 5: micro<5, L>(cc, ldc, aa, lda, b, ldb, k, add); break;
+            case 4: micro<4, L>(cc, ldc, aa, lda, b, ldb, k, add); break;
+            case 3: micro<3, L>(cc, ldc, aa, lda, b, ldb, k, add); break;
+            case 2: micro<2, L>(cc, ldc, aa, lda, b, ldb, k, add); break;
+            default: micro<1, L>(cc, ldc, aa, lda, b, ldb, k, add); break;
         }
+    }
+}
+
+void product(float * c, int64_t ldc, const float * a, int64_t lda, const float * b, int64_t n, int64_t k, int64_t rows, bool add) {
+    int64_t col = 0;
+    for (; col + LANES*WIDTH <= n; col += LANES*WIDTH) {
+        product_columns<LANES>(c + col, ldc, a, lda, b + col, n, k, rows, add);
+    }
+    for (; col < n; col += WIDTH) {
+        product_columns<1>(c + col, ldc, a, lda, b + col, n, k, rows, add);
     }
 }
 
@@ -315,7 +339,11 @@ void join(float * into, const float * more, int64_t dv) {
 
 // A block of rows of one key head.
 struct block {
-    int64_t key_head, first, n; // rows `first`.. of the key head; row = token*group + query head of the group
+    int64_t key_head, first, n; // rows `first`.. of the key head; row = token*its computed heads + one of them
+    int64_t heads;              // computed query heads of the key head
+
+    int64_t token(int64_t r) const { return (first + r)/heads; }
+    int64_t head(const shape & s, int64_t r) const { return s.heads.computed[key_head*s.group + (first + r)%heads]; }
 };
 
 void gather_queries(const ggml_tensor * op, const shape & s, const block & b, float * dst) {
@@ -323,11 +351,23 @@ void gather_queries(const ggml_tensor * op, const shape & s, const block & b, fl
     float scale;
     memcpy(&scale, op->op_params, sizeof(scale));
     for (int64_t r = 0; r < b.n; r++) {
-        const int64_t token = (b.first + r)/s.group;
-        const int64_t head  = b.key_head*s.group + (b.first + r)%s.group;
-        const float * row   = (const float *) ((const char *) q->data + token*q->nb[1] + head*q->nb[2]);
+        const float * row = (const float *) ((const char *) q->data + b.token(r)*q->nb[1] + b.head(s, r)*q->nb[2]);
         for (int64_t i = 0; i < s.dk; i++) {
             dst[r*s.dk + i] = row[i]*scale;
+        }
+    }
+}
+
+// What heads that are re-weighted add to the logits of definitions among cells [cell, cell + n).
+void add_bias(float * score, const shape & s, const block & b, int64_t cell, int n) {
+    for (int64_t r = 0; r < b.n; r++) {
+        const float     bias  = s.heads.bias[b.head(s, r)];
+        const int32_t * cells = s.heads.cells(b.token(r));
+        for (int32_t i = 0; bias != 0.0f && i < cells[STEERWAY_PLAN_COUNT]; i++) {
+            const int64_t at = cells[STEERWAY_PLAN_CELLS + i] - cell;
+            if (at >= 0 && at < n) {
+                score[r*TILE + at] += bias;
+            }
         }
     }
 }
@@ -337,8 +377,8 @@ void attend(const ggml_tensor * op, const shape & s, const block & b, int64_t se
     const ggml_tensor * k    = op->src[1];
     const ggml_tensor * v    = op->src[2];
     const ggml_tensor * mask = op->src[3];
-    const int64_t t0 = b.first/s.group;
-    const int64_t t1 = (b.first + b.n - 1)/s.group + 1;
+    const int64_t t0 = b.token(0);
+    const int64_t t1 = b.token(b.n - 1) + 1;
     for (int64_t r = 0; r < b.n; r++) {
         clear(parts + r*s.part(), s.dv);
     }
@@ -350,12 +390,15 @@ void attend(const ggml_tensor * op, const shape & s, const block & b, int64_t se
         }
         pack_keys(w.k, (const char *) k->data + cell*k->nb[1] + b.key_head*k->nb[2], k->nb[1], n, s.dk);
         product(w.score, TILE, w.q, s.dk, w.k, TILE, s.dk, b.n, false);
+        if (s.heads.biased) {
+            add_bias(w.score, s, b, cell, n);
+        }
         for (int64_t r = 0; r < b.n; r++) {
             float * score = w.score + r*TILE;
             if (!mask && n < TILE) {
                 std::fill(score + n, score + TILE, -INFINITY);
             }
-            weigh(score, mask ? w.mask + ((b.first + r)/s.group - t0)*TILE : nullptr, parts + r*s.part(), s.dv);
+            weigh(score, mask ? w.mask + (b.token(r) - t0)*TILE : nullptr, parts + r*s.part(), s.dv);
         }
         pack_values(w.v, (const char *) v->data + cell*v->nb[1] + b.key_head*v->nb[2], v->nb[1], n, s.dv,
             mask ? w.seen : nullptr);
@@ -364,9 +407,7 @@ void attend(const ggml_tensor * op, const shape & s, const block & b, int64_t se
 }
 
 void write_row(ggml_tensor * op, const shape & s, const block & b, int64_t r, const float * part) {
-    const int64_t token = (b.first + r)/s.group;
-    const int64_t head  = b.key_head*s.group + (b.first + r)%s.group;
-    float       * out   = (float *) ((char *) op->data + head*op->nb[1] + token*op->nb[2]);
+    float       * out   = (float *) ((char *) op->data + b.head(s, r)*op->nb[1] + b.token(r)*op->nb[2]);
     const float   inv   = part[1] == 0.0f ? 0.0f : 1.0f/part[1];
     for (int64_t i = 0; i < s.dv; i++) {
         out[i] = part[HEAD + i]*inv;
@@ -374,8 +415,12 @@ void write_row(ggml_tensor * op, const shape & s, const block & b, int64_t r, co
 }
 
 block block_of(const shape & s, int64_t index) {
-    const int64_t first = index%s.blocks*ROWS;
-    return { index/s.blocks, first, std::min<int64_t>(ROWS, s.rows - first) };
+    int64_t key_head = 0;
+    while (index >= s.first_block[key_head + 1]) {
+        key_head++;
+    }
+    const int64_t first = (index - s.first_block[key_head])*ROWS;
+    return { key_head, first, std::min<int64_t>(ROWS, s.rows(key_head) - first), s.heads.n_computed[key_head] };
 }
 
 void whole_block(ggml_tensor * op, const shape & s, const block & b, const scratch & w) {
@@ -406,10 +451,14 @@ bool steerway_attention_takes(const ggml_tensor * op) {
     const bool plain = params[1] == 0.0f && params[2] == 0.0f && !op->src[4] && q->ne[3] == 1 && k->ne[3] == 1 && v->ne[3] == 1;
     const bool types = q->type == GGML_TYPE_F32 && k->type == GGML_TYPE_F16 && v->type == GGML_TYPE_F16 && op->type == GGML_TYPE_F32;
     const bool rows  = q->nb[0] == sizeof(float) && k->nb[0] == sizeof(ggml_fp16_t) && v->nb[0] == sizeof(ggml_fp16_t) && op->nb[0] == sizeof(float);
-    const int64_t step = LANES*WIDTH;
-    const bool sizes = k->ne[0]%8 == 0 && v->ne[0]%step == 0 && TILE%step == 0 && v->ne[2] == k->ne[2] && q->ne[2]%k->ne[2] == 0;
+    const bool sizes = k->ne[0]%8 == 0 && v->ne[0]%WIDTH == 0 && v->ne[2] == k->ne[2] && q->ne[2]%k->ne[2] == 0;
     const bool masked = !mask || (mask->type == GGML_TYPE_F16 && mask->nb[0] == sizeof(ggml_fp16_t) && mask->ne[2] == 1 && mask->ne[3] == 1);
-    return plain && types && rows && sizes && masked && q->ne[1]*(q->ne[2]/k->ne[2]) >= 2;
+    const bool pays = op->src[STEERWAY_PLAN_OPERAND] || q->ne[1]*(q->ne[2]/k->ne[2]) >= 2;
+    return plain && types && rows && sizes && masked && pays && steerway_heads_fit(op);
+}
+
+int steerway_attention_takes_heads(int64_t dk, int64_t dv, int64_t heads) {
+    return dk%8 == 0 && dv%WIDTH == 0 && heads <= STEERWAY_MOST_HEADS;
 }
 
 size_t steerway_attention_work_size(int n_threads, const ggml_tensor * op) {
@@ -422,18 +471,23 @@ void steerway_attention(const ggml_compute_params * params, ggml_tensor * op) {
     GGML_ASSERT(params->wsize >= steerway_attention_work_size(params->nth, op)); // switched on while a graph was planned?
 
     const shape   s(op);
-    const int64_t blocks = s.key_heads*s.blocks;
     const bool    split  = s.split(params->nth);
     float *       base   = (float *) params->wdata;
     const scratch w      = scratch_at(base + params->ith*(s.scratch_floats() + 16), s);
     float *       parts  = base + params->nth*(s.scratch_floats() + 16); // [block][segment][row][part]
+    if (s.heads.plan) {
+        steerway_gather_heads(op, s.heads, params->ith, params->nth);
+        if (params->ith == 0) {
+            steerway_count_heads(op, s.heads);
+        }
+    }
 
     if (params->ith == 0) {
         ggml_threadpool_chunk_set(params->threadpool, params->nth);
     }
     ggml_barrier(params->threadpool);
 
-    const int64_t items = split ? blocks*s.segments : blocks;
+    const int64_t items = split ? s.blocks*s.segments : s.blocks;
     for (int64_t item = params->ith; item < items; item = ggml_threadpool_chunk_add(params->threadpool, 1)) {
         const block b = block_of(s, split ? item/s.segments : item);
         if (!split) {
@@ -441,7 +495,7 @@ void steerway_attention(const ggml_compute_params * params, ggml_tensor * op) {
             continue;
         }
         gather_queries(op, s, b, w.q);
-        const int64_t at = (b.key_head*s.rows + b.first)*s.segments + item%s.segments*b.n;
+        const int64_t at = (b.key_head*s.tokens*s.group + b.first)*s.segments + item%s.segments*b.n;
         attend(op, s, b, item%s.segments, w, parts + at*s.part());
     }
     if (!split) {
@@ -449,9 +503,9 @@ void steerway_attention(const ggml_compute_params * params, ggml_tensor * op) {
     }
 
     ggml_barrier(params->threadpool);
-    for (int64_t index = params->ith; index < blocks; index += params->nth) {
+    for (int64_t index = params->ith; index < s.blocks; index += params->nth) {
         const block b = block_of(s, index);
-        const float * of_block = parts + (b.key_head*s.rows + b.first)*s.segments*s.part();
+        const float * of_block = parts + (b.key_head*s.tokens*s.group + b.first)*s.segments*s.part();
         for (int64_t r = 0; r < b.n; r++) {
             clear(w.sum, s.dv);
             for (int64_t segment = 0; segment < s.segments; segment++) {
@@ -465,6 +519,7 @@ void steerway_attention(const ggml_compute_params * params, ggml_tensor * op) {
 #else
 
 bool   steerway_attention_takes(const ggml_tensor *) { return false; }
+int    steerway_attention_takes_heads(int64_t, int64_t, int64_t) { return 0; }
 size_t steerway_attention_work_size(int, const ggml_tensor *) { return 0; }
 void   steerway_attention(const ggml_compute_params *, ggml_tensor *) {}
 

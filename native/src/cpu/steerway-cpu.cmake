@@ -4,6 +4,7 @@ list(APPEND GGML_CPU_SOURCES
     ggml-cpu/steerway/steerway-cpu.cpp
     ggml-cpu/steerway/steerway-cpu-attention.cpp
     ggml-cpu/steerway/steerway-cpu-buffer.cpp
+    ggml-cpu/steerway/steerway-cpu-heads.cpp
     ggml-cpu/steerway/steerway-cpu-matmul.cpp
     ggml-cpu/steerway/steerway-cpu-measure.cpp
     ggml-cpu/steerway/steerway-cpu-packed.cpp

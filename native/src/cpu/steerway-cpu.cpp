@@ -2,6 +2,7 @@
 
 #include "steerway-cpu-attention.h"
 #include "steerway-cpu-buffer.h"
+#include "steerway-cpu-heads.h"
 #include "steerway-cpu-matmul.h"
 #include "steerway-cpu-measure.h"
 #include "steerway-cpu-packed.h"
@@ -82,7 +83,8 @@ class kernels : public ggml::cpu::extra_buffer_type {
         static auto * const packed    = new packed_traits();
         switch (op->op) {
             case GGML_OP_FLASH_ATTN_EXT:
-                return is_on(STEERWAY_CPU_ATTENTION) && steerway_attention_takes(op) ? attention : nullptr;
+                return (is_on(STEERWAY_CPU_ATTENTION) || op->src[STEERWAY_PLAN_OPERAND]) && steerway_attention_takes(op)
+                    ? attention : nullptr;
             case GGML_OP_MUL_MAT:
                 if (lies_here(op->src[0]) && steerway_packed_takes(op)) {
                     return packed;
@@ -157,6 +159,8 @@ void * steerway_cpu_proc_address(const char * name) {
         { "steerway_cpu_packs",     (void *) steerway_cpu_packs },
         { "steerway_cpu_set_packs", (void *) steerway_cpu_set_packs },
         { "steerway_cpu_measure",   (void *) steerway_cpu_measure },
+        { "steerway_cpu_takes_heads", (void *) steerway_attention_takes_heads },
+        { "steerway_cpu_head_counts", (void *) steerway_cpu_head_counts },
     };
     for (const auto & known : functions) {
         if (strcmp(name, known.name) == 0) {
