@@ -23,10 +23,6 @@ struct activation_block {
     };
 };
 
-inline float from_f16(ggml_half x) {
-    return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(x)));
-}
-
 template<int N> STEERWAY_INLINE int32_t sum(const int8_t * q) {
     int32_t total = 0;
     for (int i = 0; i < N; ++i) {
@@ -38,6 +34,9 @@ template<int N> STEERWAY_INLINE int32_t sum(const int8_t * q) {
 template<typename Format> STEERWAY_INLINE void fill(activation_block & out, const int8_t * q, float d) {
     std::memcpy(out.q, q, k_block);
     out.d = d;
+    if (Format::is_sparse && vector::signed_dot) {
+        return;
+    }
     if (Format::is_sparse) {
         for (int i = 0; i < k_block; ++i) {
             out.q[i] = (int8_t) (q[i] ^ 0x80); // + 128, without a sign

@@ -77,7 +77,7 @@ struct format_defaults {
     static constexpr bool has_minimum = false;
     static constexpr bool is_signed   = false;
     static constexpr bool is_sparse   = false;
-    // Without VNNI: so many sums of two products fit 16 bits together, 127*2*(largest weight)*pairs_fit < 32768.
+    // Without dot(): so many sums of two products fit 16 bits together, 127*2*(largest weight)*pairs_fit < 32768.
     static constexpr int  pairs_fit   = 8;
 };
 
@@ -142,8 +142,8 @@ struct q5_0_format : format_defaults {
 };
 
 struct q8_0_format : format_defaults {
-    static constexpr int    offset    = vector::vnni ? 128 : 0;
-    static constexpr bool   is_signed = !vector::vnni;
+    static constexpr int    offset    = vector::has_dot && !vector::signed_dot ? 128 : 0;
+    static constexpr bool   is_signed = offset == 0;
     static constexpr int    pairs_fit = 1;
     static constexpr size_t bytes     = sizeof(block_q8_0);
 

@@ -19,7 +19,7 @@ struct lookahead {
 
     STEERWAY_INLINE void step() {
         for (int64_t i = 0; i < lines && at < end; ++i, at += k_cache_line) {
-            _mm_prefetch(at, _MM_HINT_T1);
+            prefetch_far(at);
         }
     }
 };
@@ -54,7 +54,7 @@ STEERWAY_INLINE void block_sums(
             sums[p][c] = vector::all(Format::offset == 0 ? 0 : a[c]->start[Group]);
         }
     }
-#ifdef STEERWAY_MATMUL_VNNI
+#ifdef STEERWAY_MATMUL_DOT
 #pragma GCC unroll 8
     for (int q = k_first; q < k_first + k_fours; ++q) {
         vector::ints weights[Panels];

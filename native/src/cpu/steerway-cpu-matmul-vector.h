@@ -10,16 +10,16 @@
 #define STEERWAY_MATMUL_AVX512
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #define STEERWAY_MATMUL_AVX2
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+#define STEERWAY_MATMUL_NEON
 #endif
 
-#if defined(STEERWAY_MATMUL_AVX512) || defined(STEERWAY_MATMUL_AVX2)
+#if defined(STEERWAY_MATMUL_AVX512) || defined(STEERWAY_MATMUL_AVX2) || defined(STEERWAY_MATMUL_NEON)
 #define STEERWAY_MATMUL
 
-#if defined(STEERWAY_MATMUL_AVX512) || defined(__AVXVNNI__)
-#define STEERWAY_MATMUL_VNNI
+#if !defined(STEERWAY_MATMUL_AVX2) || defined(__AVXVNNI__)
+#define STEERWAY_MATMUL_DOT // one instruction, or what stands for it, adds up four products of bytes
 #endif
-
-#include <immintrin.h>
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized" // gcc 12's own AVX-512 headers: GCC bug 105593
@@ -32,7 +32,22 @@
 #define STEERWAY_INLINE inline __attribute__((always_inline))
 #endif
 
+#ifdef STEERWAY_MATMUL_NEON
+
+#include "steerway-cpu-neon.h"
+
+#else
+
+#include <immintrin.h>
+
 namespace {
+
+STEERWAY_INLINE float from_f16(uint16_t x) {
+    return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(x)));
+}
+
+STEERWAY_INLINE void prefetch_near(const void * p) { _mm_prefetch((const char *) p, _MM_HINT_T0); }
+STEERWAY_INLINE void prefetch_far(const void * p)  { _mm_prefetch((const char *) p, _MM_HINT_T1); }
 
 STEERWAY_INLINE __m128i load128(const uint8_t * p) {
     return _mm_loadu_si128((const __m128i *) p);
@@ -49,10 +64,12 @@ struct vector {
     using ints   = __m512i;
     using floats = __m512;
 
-    static constexpr int  rows    = 16;
-    static constexpr int  columns = 6; // of a tile: 2*6 sums of integers, 2*6 of floats, 2 of weights, 1 of activations
-    static constexpr int  panels  = 2; // side by side in a tile, so that an activation is loaded once for both
-    static constexpr bool vnni    = true;
+    static constexpr int  rows       = 16;
+    static constexpr int  columns    = 6; // of a tile: 2*6 sums of integers, 2*6 of floats, 2 of weights, 1 of activations
+    static constexpr int  panels     = 2; // side by side in a tile, so that an activation is loaded once for both
+    static constexpr int  held       = 8; // columns of packed weights at once, with integers and sums of each and a block of weights
+    static constexpr bool has_dot    = true;
+    static constexpr bool signed_dot = false; // of weights without a sign and activations with one
 
     static STEERWAY_INLINE ints   load(const void * p)       { return _mm512_loadu_si512(p); }
     static STEERWAY_INLINE floats load_f16(const void * p)   { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *) p)); }
@@ -130,14 +147,16 @@ struct vector {
     using ints   = __m256i;
     using floats = __m256;
 
-    static constexpr int  rows    = 8;
-    static constexpr int  columns = 4;
-    static constexpr int  panels  = 1;
+    static constexpr int  rows       = 8;
+    static constexpr int  columns    = 4;
+    static constexpr int  panels     = 1;
 #ifdef __AVXVNNI__
-    static constexpr bool vnni    = true;
+    static constexpr bool has_dot    = true;
 #else
-    static constexpr bool vnni    = false;
+    static constexpr bool has_dot    = false;
 #endif
+    static constexpr int  held       = has_dot ? 8 : 4;
+    static constexpr bool signed_dot = false;
 
     static STEERWAY_INLINE ints   load(const void * p)       { return _mm256_loadu_si256((const __m256i *) p); }
     static STEERWAY_INLINE floats load_f16(const void * p)   { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *) p)); }
@@ -208,6 +227,18 @@ struct vector {
 
 #endif
 
+// Places of kept weights in their pairs of fours, from two bits of each of four pairs: 4 and up for the second four. Bits 0 to
+// 2 count in a table of 8 bytes, and bit 7 must not be set.
+STEERWAY_INLINE void kept_places(vector::ints index, vector::ints at[4]) {
+    const auto two = vector::all(0x33333333), second = vector::all(0x44440000);
+    at[0] = vector::pick(index, two, second);
+    at[1] = vector::pick(vector::right<2>(index), two, second);
+    at[2] = vector::right<4>(at[0]);
+    at[3] = vector::right<4>(at[1]);
+}
+
 } // namespace
+
+#endif
 
 #endif

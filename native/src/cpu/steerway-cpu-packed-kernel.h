@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr int k_most_columns = vector::vnni ? 8 : 4; // at once: integers and sums of each, and a block of weights, are held
+constexpr int k_most_columns = vector::held;
 
 // Which memory is read next: lines so far ahead are fetched while those here are multiplied. Behind the end of what this thread
 // reads now, those of its next turn.
@@ -31,7 +31,7 @@ template<size_t Bytes, size_t I, size_t N> STEERWAY_INLINE void fetch_part(const
     constexpr size_t lines = (Bytes + k_line_bytes - 1)/k_line_bytes;
 #pragma GCC unroll 16
     for (size_t i = lines*I/N; i < lines*(I + 1)/N; ++i) {
-        _mm_prefetch((const char *) ahead + i*k_line_bytes, _MM_HINT_T0);
+        prefetch_near(ahead + i*k_line_bytes);
     }
 }
 

@@ -80,13 +80,13 @@ template<> struct words_of<i3_0_format> {
 //   line 0: index, of pair p in bits 2*p and 2*p + 1
 //   line 1: nibble of pair 0 | of pair 1 << 4
 //   line 2: nibble of pair 2 | of pair 3 << 4
-// The activations of a pair, 8 bytes, are a table that the indices gather from. They are without a sign (+ 128), the weights
-// with one: the correction is then -128*sum of weights, once for all columns.
+// The activations of a pair, 8 bytes, are a table that the indices gather from. Where only one factor of dot() has a sign, they
+// are without (+ 128) and the weights with one: the correction is then -128*sum of weights, once for all columns.
 struct s24_0_format : format_defaults {
     static constexpr int    blocks    = 2;
     static constexpr bool   is_sparse = true;
     static constexpr size_t bytes     = sizeof(block_s24_0);
-    static constexpr int    shift     = vector::vnni ? 4 : 0; // weights are times 16, in the upper half of a byte
+    static constexpr int    shift     = vector::has_dot ? 4 : 0; // weights are times 16, in the upper half of a byte
 
     struct kept {
         vector::ints at[4], weights[4], start;
@@ -100,7 +100,7 @@ struct s24_0_format : format_defaults {
     }
     // n - 8 of the upper nibbles, times 16 or, for sums of 16 bits, as it is.
     static STEERWAY_INLINE vector::ints upper(vector::ints x) {
-        if constexpr (vector::vnni) {
+        if constexpr (vector::has_dot) {
             return vector::pick(x, vector::all((int32_t) 0xf0f0f0f0), vector::all((int32_t) 0x80808080));
         } else {
             return vector::subtract_bytes(vector::both(vector::right<4>(x), vector::all(0x0f0f0f0f)), vector::all(0x08080808));
@@ -109,22 +109,20 @@ struct s24_0_format : format_defaults {
     template<int Block, typename Source> static STEERWAY_INLINE void load(const Source & source, kept & out) {
         const auto index = source.template line<3*Block>();
         const auto a = source.template line<3*Block + 1>(), b = source.template line<3*Block + 2>();
-        // bits 0 to 2 count in a table of 8 bytes, and bit 7 must not be set: 4 for the second group of a pair
-        const auto two = vector::all(0x33333333), second = vector::all(0x44440000);
-        out.at[0] = vector::pick(index, two, second);
-        out.at[1] = vector::pick(vector::right<2>(index), two, second);
-        out.at[2] = vector::right<4>(out.at[0]);
-        out.at[3] = vector::right<4>(out.at[1]);
+        kept_places(index, out.at);
         out.weights[0] = lower(a);
         out.weights[1] = upper(a);
         out.weights[2] = lower(b);
         out.weights[3] = upper(b);
-        out.start = vector::subtract(vector::all(0), products(out.weights, [](int) { return vector::all((int32_t) 0x80808080); }, vector::all(0)));
+        out.start = vector::all(0);
+        if (!vector::signed_dot) {
+            out.start = vector::subtract(out.start, products(out.weights, [](int) { return vector::all((int32_t) 0x80808080); }, vector::all(0)));
+        }
     }
-    // sum + the products of four vectors without and with a sign, `first(p)` and `second[p]`.
+    // sum + the products of four vectors, `first(p)` and `second[p]`.
     template<typename First>
     static STEERWAY_INLINE vector::ints products(const vector::ints second[4], const First & first, vector::ints sum) {
-#ifdef STEERWAY_MATMUL_VNNI
+#ifdef STEERWAY_MATMUL_DOT
         for (int p = 0; p < 4; ++p) {
             sum = vector::dot(sum, first(p), second[p]);
         }

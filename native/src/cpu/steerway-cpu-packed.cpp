@@ -148,7 +148,7 @@ template<typename Format> void compute(const ggml_compute_params * params, ggml_
     // while activations are quantised and threads wait for each other
     const char * start = (const char *) j.tiles + std::min<int64_t>(params->ith*at_once, n_tiles - 1)*tile_bytes;
     for (ptrdiff_t i = 0; i < stream::distance; i += k_line_bytes) {
-        _mm_prefetch(start + i, _MM_HINT_T0);
+        prefetch_near(start + i);
     }
     quantise_part<Format>(params, op->src[1], s, activations);
     if (params->ith == 0) {

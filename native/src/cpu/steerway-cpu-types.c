@@ -148,6 +148,10 @@ void ggml_vec_dot_i3_0_q8_0(int n, float * s, size_t bs, const void * vx, size_t
     *s = sum;
 }
 
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+
+#include "steerway-cpu-types-neon.h"
+
 #else
 
 void ggml_vec_dot_s24_0_q8_0(int n, float * s, size_t bs, const void * vx, size_t bx, const void * vy, size_t by, int nrc) {

@@ -139,11 +139,16 @@ int steerway_cpu_set_packs(int type, int on) {
 }
 
 ggml_backend_buffer_type_t steerway_cpu_buffer_type(void) {
-    static ggml_backend_buffer_type type = {
-        /* .iface   = */ { name_of, steerway_buffer_new, alignment_of, nullptr, steerway_buffer_alloc_size, nullptr },
-        /* .device  = */ ggml_backend_reg_dev_get(ggml_backend_cpu_reg(), 0),
-        /* .context = */ new kernels(),
-    };
+    static ggml_backend_buffer_type type = [] {
+        ggml_backend_buffer_type made = {}; // by name: other releases have more in between
+        made.iface.get_name       = name_of;
+        made.iface.alloc_buffer   = steerway_buffer_new;
+        made.iface.get_alignment  = alignment_of;
+        made.iface.get_alloc_size = steerway_buffer_alloc_size;
+        made.device               = ggml_backend_reg_dev_get(ggml_backend_cpu_reg(), 0);
+        made.context              = new kernels();
+        return made;
+    }();
     return &type;
 }
 
