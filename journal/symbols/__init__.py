@@ -7,5 +7,6 @@ Markdown.
 
 from journal.symbols.locate import Located, locate
 from journal.symbols.outline import Symbol, outline
+from journal.symbols.uses import Uses, uses
 
-__all__ = ["Located", "Symbol", "locate", "outline"]
+__all__ = ["Located", "Symbol", "Uses", "locate", "outline", "uses"]

@@ -159,7 +159,7 @@ def _go_method(node: Node, local: bool) -> Iterator[tuple[str, ...]]:
     receiver, name = node.child_by_field_name("receiver"), node.child_by_field_name("name")
     if name is None:
         return
-    kind = receiver.named_child(0) if receiver is not None else None
+    kind = receiver.named_child(0) if receiver is not None and receiver.named_child_count else None
     subject = kind.child_by_field_name("type") if kind is not None else None
     yield (last_identifier(subject), text(name)) if subject is not None else (text(name),)
 
