@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.compress import options
-from engine.compress.options import METHODS, RECOVERIES, TYPES, Options
+from engine.compress.options import DEVICES, METHODS, RANK, RECOVER_TOKENS, RECOVERIES, TYPES, Options
 
 if TYPE_CHECKING:
     from engine.compress.job import Result
@@ -41,7 +41,21 @@ if TYPE_CHECKING:
     type=click.Choice(RECOVERIES),
     default="none",
     show_default=True,
-    help="Tune what is kept, block by block, until outputs are the model's again.",
+    help="Train what is kept: block by block, or the whole model (distill); or an adapter beside it (lora).",
+)
+@click.option(
+    "--recover-tokens",
+    metavar="N",
+    type=click.IntRange(1024, 1 << 30),
+    help=f"How much text distill and lora train on; {RECOVER_TOKENS:,} by default.",
+)
+@click.option(
+    "--rank", metavar="N", type=click.IntRange(1, 512), help=f"With lora: its rank, {RANK} by default."
+)
+@click.option(
+    "--device",
+    type=click.Choice(DEVICES),
+    help="Where distill and lora train; a GPU by default where there is one.",
 )
 @click.option(
     "--search", is_flag=True, help="Choose a type for each group of layers; needs --budget or --bpw."
@@ -77,6 +91,9 @@ def compress(
     method: Any,
     kind: str,
     recover: Any,
+    recover_tokens: int | None,
+    rank: int | None,
+    device: Any,
     search: bool,
     budget: float | None,
     bpw: float | None,
@@ -94,6 +111,8 @@ def compress(
     With --json, one object on stdout: `bytes`, `bpw` (bits a weight), `method`, `types` (how many tensors of
     each), `perplexity` (for `text` and `code`: `before`, `after`, `ratio`, `kl`, `same_top`), `engine` (the
     perplexities again, by llama.cpp with the written file; null when it does not know the types), `seconds`.
+    After distill and lora also `recovered` (for `text` and `code`: `unrecovered`, the ratio of the
+    perplexities without, and `closed`, the share of the gap in log-perplexity that is gone) and `adapter`.
 
     \b
     Examples:
@@ -101,6 +120,8 @@ def compress(
       steerway compress qwen2.5-coder-0.5b -o int3.gguf --type i3_0
       steerway compress mine.gguf -o half.gguf --layers 4-19 --recover blocks
       steerway compress mine.gguf -o best.gguf --search --bpw 4.2
+      steerway compress smollm2-135m -o good.gguf --recover distill --recover-tokens 500000
+      steerway compress mine.gguf -o base.gguf --recover lora --rank 32 --device cuda
     """
     chosen = Options(
         method=method,
@@ -112,6 +133,9 @@ def compress(
         layers=options.layers(layers),
         calibration=calibration,
         calibration_tokens=calibration_tokens,
+        recover_tokens=recover_tokens,
+        rank=rank,
+        device=device,
     )
     chosen.check()
     options.need_torch()
@@ -132,8 +156,13 @@ def _show(result: Result) -> None:
         ratio = f"{found.before:.2f} -> {found.after:.2f} ({found.ratio:.3f}x)"
         agree = f"KL {found.kl:.3f}, same first choice {found.same_top:.0%}"
         click.echo(f"{kind:<5} perplexity {ratio}, {agree}")
+    for kind, (ratio_before, closed) in result.recovered.items():
+        click.echo(f"{kind:<5} was {ratio_before:.3f}x before training: {closed:.0%} of the gap is closed")
     for kind, (before, after) in (result.engine or {}).items():
         click.echo(f"{kind:<5} in llama.cpp {before:.2f} -> {after:.2f}")
+    if result.adapter is not None:
+        size = f"{result.adapter.stat().st_size / 1e6:.1f} MB"
+        click.echo(f"measured with the adapter {result.adapter}, {size}")
     click.echo(f"{result.seconds:.0f} s", file=sys.stderr)
     if result.own_types:
         names = " and ".join(result.own_types)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import Counter
@@ -12,12 +13,16 @@ from typing import Any
 
 import torch
 
-from engine.compress import export, judge, layers, search, tokens, work
-from engine.compress.layers import Recipe
+from engine.compress import adapter as adapter_file
+from engine.compress import export, judge, layers, place, search, tokens, work
+from engine.compress import recovery as whole
+from engine.compress.layers import Outcome, Recipe
 from engine.compress.options import Options
 from engine.compress.quality import Quality
 from engine.compress.recover import Recovery
+from engine.compress.recovery import Lesson, Plan
 from engine.compress.tokens import Data
+from engine.compress.work import Work
 from engine.errors import UsageError
 from engine.formats import FORMATS, Grid
 from engine.models import digest
@@ -45,6 +50,18 @@ class Result:
     quality: dict[str, Quality]
     engine: dict[str, tuple[float, float]] | None
     seconds: float
+    unrecovered: dict[str, Quality] | None = None
+    adapter: Path | None = None
+
+    @property
+    def recovered(self) -> dict[str, tuple[float, float]]:
+        """By kind: the ratio of perplexities before training, and the share of its logarithm that is gone."""
+        found = {}
+        for kind, was in (self.unrecovered or {}).items():
+            gap, left = math.log(was.ratio), math.log(self.quality[kind].ratio)
+            if abs(gap) > 1e-6:
+                found[kind] = (was.ratio, 1 - left / gap)
+        return found
 
     @property
     def own_types(self) -> list[str]:
@@ -65,7 +82,17 @@ class Result:
             "perplexity": {kind: quality.as_dict() for kind, quality in self.quality.items()},
             "engine": engine or None,
             "seconds": round(self.seconds, 1),
+            **self._training(),
         }
+
+    def _training(self) -> dict[str, Any]:
+        if self.unrecovered is None:
+            return {}
+        found = {
+            kind: {"unrecovered": was, "closed": round(closed, 4)}
+            for kind, (was, closed) in self.recovered.items()
+        }
+        return {"recovered": found, "adapter": None if self.adapter is None else str(self.adapter)}
 
 
 def run(path: Path, out: Path, options: Options, *, narrate: Narrate) -> Result:
@@ -74,25 +101,34 @@ def run(path: Path, out: Path, options: Options, *, narrate: Narrate) -> Result:
     torch.set_num_threads(default_threads())
     source = Source(path)
     found = architecture.of(source)
-    export.check_target(out, source)
+    targets = [out, adapter_file.path_beside(out)] if options.recover == "lora" else [out]
+    for target in targets:
+        export.check_target(target, source)
     grids = _grids(source, found.layers, options, narrate)
     data = tokens.read(path, chosen=options.calibration, start=Path.cwd(), tokens=options.calibration_tokens)
+    lesson = _lesson(path, data, options, narrate) if options.trains else None
     recovery = Recovery() if options.recover == "blocks" else None
-    needed = layers.memory_bytes(source, data, recovery) / 1e6
-    narrate(f"{data.calibration.numel()} tokens to calibrate on; needs about {needed:.0f} MB of memory")
+    needed = layers.memory_bytes(source, data, recovery)
+    if lesson is not None:
+        needed = max(needed, whole.memory_bytes(source, grids, lesson.place))
+    narrate(f"{data.calibration.numel()} tokens to calibrate on; needs about {needed / 1e6:.0f} MB of memory")
     sha256 = digest.of(path)
     with told(sys.stderr) as progress:
         if options.search:
             budget, kept_in = _budget(source, options), _base() / "search"
             grids = search.run(source, data, grids, budget, kept_in, sha256, progress)
             narrate(f"layers in every type are kept in {kept_in} for other budgets; delete it when done")
-        recipe = Recipe(options.method, grids, recovery)
-        identity = {"source": sha256, "data": data.digest, **recipe.identity}
-        with work.opened(_base(), identity) as kept:
+    recipe = Recipe(options.method, grids, recovery)
+    identity = {"source": sha256, "data": data.digest, **recipe.identity}
+    with work.opened(_base(), identity) as kept:
+        with told(sys.stderr) as progress:
             progress.begin(found.layers)
             outcome = layers.compress(source, data, recipe, kept, progress)
-            export.write(source, out, outcome.changed, _facts(options, data))
-            kept.remove()
+        solved, adapter = outcome.quality, None
+        if lesson is not None:
+            adapter = _recover(source, data, outcome, lesson, kept, out, options)
+        export.write(source, out, outcome.changed, _facts(options, data))
+        kept.remove()
     return Result(
         out=out,
         bytes=out.stat().st_size,
@@ -101,9 +137,37 @@ def run(path: Path, out: Path, options: Options, *, narrate: Narrate) -> Result:
         method=options.method,
         types=dict(Counter(grid.name for grid in grids.values())),
         quality=outcome.quality,
-        engine=judge.perplexities(path, out, data, narrate),
+        engine=judge.perplexities(path, out, data, narrate, adapter=adapter),
         seconds=time.monotonic() - started,
+        unrecovered=solved if options.trains else None,
+        adapter=adapter,
     )
+
+
+def _lesson(path: Path, data: Data, options: Options, narrate: Narrate) -> Lesson:
+    where = place.choose(options.device or "auto", narrate)
+    wanted = options.training_tokens
+    found = tokens.training(path, chosen=options.calibration, start=Path.cwd(), tokens=wanted)
+    plan = Plan.of(wanted, positions=found.shape[1])
+    seen = plan.steps * plan.sequences * found.shape[1]
+    narrate(f"trains on {seen} tokens, of {found.numel()} that were found")
+    return Lesson(found, data.calibration, plan, where, lambda: told(sys.stderr))
+
+
+def _recover(
+    source: Source, data: Data, outcome: Outcome, lesson: Lesson, kept: Work, out: Path, options: Options
+) -> Path | None:
+    """Train what was solved; `outcome` becomes what came of it. The adapter's file, when there is one."""
+    if options.recover == "distill":
+        outcome.changed = whole.distilled(source, outcome.changed, lesson, kept)
+        outcome.quality = layers.judge(source, data, outcome.changed)
+        return None
+    pairs = whole.adapted(source, outcome.changed, lesson, kept, rank=options.lora_rank)
+    outcome.quality = layers.judge(source, data, outcome.changed, pairs)
+    path = adapter_file.path_beside(out)
+    facts = {f"{export.PREFIX}{key}": str(value) for key, value in _facts(options, data).items()}
+    adapter_file.write(path, architecture.of(source).name, pairs, facts)
+    return path
 
 
 def _grids(source: Source, count: int, options: Options, narrate: Narrate) -> dict[str, Grid]:
@@ -145,6 +209,7 @@ def _facts(options: Options, data: Data) -> dict[str, str | int | float]:
         "type": "mixed" if options.search else options.kind,
         "recover": options.recover,
         "calibration_tokens": data.calibration.numel(),
+        **({"recover_tokens": options.training_tokens} if options.trains else {}),
     }
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from engine.compress.tokens import SEQUENCE_TOKENS, Data
 from engine.errors import EngineError, ModelError
+from engine.runtime.adapter import Adapter
 from engine.runtime.context import Context
 from engine.runtime.llama import Model
 from engine.runtime.threads import default_threads
@@ -20,21 +21,25 @@ _BATCH_TOKENS = 128
 
 
 def perplexities(
-    before: Path, after: Path, data: Data, narrate: Callable[[str], None]
+    before: Path, after: Path, data: Data, narrate: Callable[[str], None], *, adapter: Path | None = None
 ) -> dict[str, tuple[float, float]] | None:
-    """By kind of text, of the first SEQUENCES of each; None, and a line why, where `after` does not run."""
+    """By kind of text, of the first SEQUENCES of each; None, and a line why, where `after` does not run.
+
+    `after` runs with `adapter`, if there is one.
+    """
     kinds = {"text": data.text[:SEQUENCES], "code": data.code[:SEQUENCES]}
     try:
-        measured = [_measured(path, kinds) for path in (after, before)]
+        measured = [_measured(after, kinds, adapter), _measured(before, kinds, None)]
     except (ModelError, EngineError) as error:
         narrate(f"not measured in llama.cpp, only simulated: {error.message}")
         return None
     return {kind: (measured[1][kind], measured[0][kind]) for kind in kinds}
 
 
-def _measured(path: Path, kinds: dict[str, Tensor]) -> dict[str, float]:
+def _measured(path: Path, kinds: dict[str, Tensor], beside: Path | None) -> dict[str, float]:
     model = Model(path)
     try:
+        adapter = None if beside is None else Adapter(model, beside)
         threads = default_threads()
         context = Context(
             model,
@@ -44,6 +49,8 @@ def _measured(path: Path, kinds: dict[str, Tensor]) -> dict[str, float]:
             outputs=_BATCH_TOKENS,
         )
         try:
+            if adapter is not None:
+                adapter.attach(context)
             return {kind: _perplexity(context, tokens) for kind, tokens in kinds.items()}
         finally:
             context.close()

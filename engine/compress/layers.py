@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from engine.compress import block, recover
+from engine.compress.adapter import Pair
 from engine.compress.export import Changed
 from engine.compress.packing import pack, unpack
 from engine.compress.quality import Quality, compare
@@ -21,7 +22,7 @@ from engine.formats import Grid
 from engine.formats.dense import Dense
 from engine.formats.s24 import Sparse
 from engine.reference import architecture, forward
-from engine.reference.architecture import EMBEDDING, OUTPUT
+from engine.reference.architecture import EMBEDDING, OUTPUT, OUTPUT_NORM
 from engine.reference.source import Source
 
 if TYPE_CHECKING:
@@ -145,13 +146,32 @@ def _solved(
     return {f"blk.{layer.layer}.{name}.weight": Changed(s.grid, pack(s)) for name, s in solved.items()}
 
 
+def judge(
+    source: Source, data: Data, changed: Mapping[str, Changed], added: Mapping[str, Pair] | None = None
+) -> dict[str, Quality]:
+    """The quality by kind of text of `source` with `changed` tensors and `added` to linear layers."""
+    found, added = architecture.of(source), added or {}
+    turn = forward.rotation(source, found, data.held_out.shape[1])
+    streams = _start(source, data, Recipe("sparsegpt", {}), Outcome(dict(changed)))
+    for at in range(found.layers):
+        layer = forward.Block(source, found, at, turn)
+        streams.judged_before = layer(streams.judged_before)
+        for end, shipped in layer.tensors().items():
+            name = f"blk.{at}.{end}"
+            value = unpack(*_pair(changed[name])).reshape(shipped.shape) if name in changed else shipped
+            layer.put(end, value + added[name].product if name in added else value)
+        streams.judged = layer(streams.judged)
+    return _judge(source, data, streams, changed)
+
+
 def _judge(
     source: Source, data: Data, streams: _Streams, changed: Mapping[str, Changed]
 ) -> dict[str, Quality]:
-    before = after = forward.Head.of(source, architecture.of(source))
-    name = OUTPUT if OUTPUT in source else EMBEDDING
-    if name in changed:
-        after = forward.Head(before.norm, unpack(*_pair(changed[name])), before.epsilon)
+    before = forward.Head.of(source, architecture.of(source))
+    output = OUTPUT if OUTPUT in source else EMBEDDING
+    weight = unpack(*_pair(changed[output])) if output in changed else before.weight
+    norm = unpack(*_pair(changed[OUTPUT_NORM])).reshape(-1) if OUTPUT_NORM in changed else before.norm
+    after = forward.Head(norm, weight, before.epsilon)
     count = len(data.text)
     parts = {"text": (data.text, slice(count)), "code": (data.code, slice(count, None))}
     return {

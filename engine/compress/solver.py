@@ -40,14 +40,16 @@ class Solved:
         return self.q.float() * self.scale.float().repeat_interleave(self.grid.block, dim=1)
 
 
-def solve(weight: Tensor, grid: Grid, method: Method, inverse: Inverse) -> Solved:
-    """`weight` float32 [rows, columns] on `grid`. Columns must be whole blocks of it (`grid.fits`)."""
+def solve(weight: Tensor, grid: Grid, method: Method, inverse: Inverse, kept: Tensor | None = None) -> Solved:
+    """`weight` float32 [rows, columns] on `grid`. Columns must be whole blocks of it (`grid.fits`).
+
+    `kept` bool [rows, columns] says what stays where that is decided already.
+    """
     if not grid.fits(weight.shape[1]):
         raise ValueError(f"{weight.shape[1]} columns are no whole blocks of {grid.name}")
     if method == "magnitude":
-        return nearest(weight, grid)
-    kept = None
-    if grid.kept < GROUP and method == "wanda":
+        return nearest(weight, grid, kept)
+    if kept is None and grid.kept < GROUP and method == "wanda":
         kept = top_two(weight.abs() * inverse.norms)
     with one_thread():
         return _Pass(weight, grid, inverse, kept).run()

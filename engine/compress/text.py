@@ -22,10 +22,10 @@ CODE = {
 _FILE_BYTES = range(200, 400_000)
 _LONGEST_LINE = 500
 # What one file may give, so that a few long ones do not become all there is.
-_FILE_CHARACTERS = 6_000
+FILE_CHARACTERS = 6_000
 # Packages that Steerway depends on, so that they are wherever it runs: the first to judge by, the others to
 # calibrate on where a repository holds too little.
-_JUDGED = ("textual", "httpx", "pygls", "huggingface_hub", "sqlite_utils")
+JUDGED = ("textual", "httpx", "pygls", "huggingface_hub", "sqlite_utils")
 _SPARE = ("prompt_toolkit", "rich", "click", "watchdog", "jupyter_client", "pathspec", "ipykernel")
 _SPARE_PROSE = {"watchdog", "rich", "ruamel-yaml", "pathspec", "jupyter-client"}
 
@@ -59,9 +59,14 @@ def calibration(chosen: Path | None, start: Path) -> list[Piece]:
     return [*_mixed(own), *_mixed(spare)]
 
 
+def tracked(start: Path) -> list[Piece]:
+    """Pieces of the repository around `start`; none where there is no repository."""
+    return _mixed(_pieces(_listed(start)))
+
+
 def held_out(used: Path | None = None) -> list[Piece]:
     """Pieces to judge by, of packages that Steerway depends on; none below the folder `used`."""
-    code = [*_installed(_JUDGED, outside=used)]
+    code = [*_installed(JUDGED, outside=used)]
     return [*_mixed(code), *_mixed([*_readmes(lambda name: name not in _SPARE_PROSE), *_reference()])]
 
 
@@ -83,8 +88,8 @@ def _below(folder: Path) -> list[Path]:
 def _pieces(paths: Iterable[Path]) -> Iterator[Piece]:
     for path in paths:
         known = path.suffix.lower() in CODE | PROSE
-        if known and not forbidden_name(PurePath(path)) and (text := _read(path)):
-            yield Piece(path.name, text[:_FILE_CHARACTERS], path.suffix.lower() in PROSE)
+        if known and not forbidden_name(PurePath(path)) and (text := read(path)):
+            yield Piece(path.name, text[:FILE_CHARACTERS], path.suffix.lower() in PROSE)
 
 
 def _cut(path: Path) -> Iterator[Piece]:
@@ -94,11 +99,12 @@ def _cut(path: Path) -> Iterator[Piece]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read as text", hint=str(error), subject=path) from error
     prose = path.suffix.lower() not in CODE
-    for start in range(0, len(text), _FILE_CHARACTERS):
-        yield Piece(path.name, text[start : start + _FILE_CHARACTERS], prose)
+    for start in range(0, len(text), FILE_CHARACTERS):
+        yield Piece(path.name, text[start : start + FILE_CHARACTERS], prose)
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """The file's text; empty for what is no text, too long, too short, or has lines nobody wrote."""
     try:
         if path.is_symlink() or path.stat().st_size not in _FILE_BYTES:
             return ""
@@ -128,15 +134,27 @@ def _files(name: str) -> list[Path]:
 
 def _readmes(wanted: Callable[[str], bool]) -> Iterator[Piece]:
     for line in metadata.requires("steerway") or ():
-        name = re.split(r"[^A-Za-z0-9_.-]", line)[0]
-        if "extra ==" in line or not wanted(name.replace("_", "-").replace(".", "-").lower()):
+        name = _plain(line)
+        if "extra ==" in line or not wanted(name):
             continue
         try:
             text = str(metadata.metadata(name).json.get("description") or "")
         except metadata.PackageNotFoundError:
             continue
-        if prose := "\n\n".join(_paragraphs(text)):
-            yield Piece(name, prose[:_FILE_CHARACTERS], True)
+        if prose := "\n\n".join(paragraphs(text)):
+            yield Piece(name, prose[:FILE_CHARACTERS], True)
+
+
+def _plain(requirement: str) -> str:
+    """The package's name, normalised."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[^A-Za-z0-9_.-]", requirement)[0]).lower()
+
+
+def readme_is_judged(name: str) -> bool:
+    """Whether the README of the package `name` is among what `held_out` gives."""
+    plain = _plain(name)
+    needed = {_plain(line) for line in metadata.requires("steerway") or () if "extra ==" not in line}
+    return plain in needed and plain not in _SPARE_PROSE
 
 
 def _reference() -> Iterator[Piece]:
@@ -146,11 +164,11 @@ def _reference() -> Iterator[Piece]:
     except ImportError:  # left out of some distributions
         return
     for name, text in topics.items():
-        if len(prose := "\n\n".join(_paragraphs(text))) > 1000:
-            yield Piece(name, prose[:_FILE_CHARACTERS], True)
+        if len(prose := "\n\n".join(paragraphs(text))) > 1000:
+            yield Piece(name, prose[:FILE_CHARACTERS], True)
 
 
-def _paragraphs(text: str) -> Iterator[str]:
+def paragraphs(text: str) -> Iterator[str]:
     """Those that people read as sentences: no code, tables, badges or lists of links."""
     for paragraph in re.split(r"\n\s*\n", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)):
         words = sum(map(str.isalpha, paragraph)) + paragraph.count(" ")

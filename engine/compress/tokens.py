@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.compress import text
+from engine.compress import extended, text
 from engine.compress.text import Piece
 from engine.errors import UsageError
 from engine.runtime.llama import Model
@@ -67,6 +67,21 @@ def read(model: Path, *, chosen: Path | None, start: Path, tokens: int) -> Data:
     finally:
         vocabulary.close()
     return Data(calibration, held[0], held[1])
+
+
+def training(model: Path, *, chosen: Path | None, start: Path, tokens: int) -> Tensor:
+    """At most `tokens` to train on, int64 [sequences, SEQUENCE_TOKENS]: what `read` calibrates on and more.
+
+    Raises UsageError when there is not one sequence, and what loading `model` raises.
+    """
+    vocabulary = Model(model)
+    try:
+        found = sequences(vocabulary, extended.training(chosen, start), tokens)
+    finally:
+        vocabulary.close()
+    if not len(found):
+        raise UsageError("there is no text to train on", hint="name more with --calibration", subject=chosen)
+    return found
 
 
 def sequences(vocabulary: Model, pieces: Iterable[Piece], tokens: int) -> Tensor:

@@ -9,15 +9,20 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+import torch
 
 from engine.compress.export import Changed
+from engine.compress.packing import VECTOR
 from engine.errors import UsageError
 from engine.formats import FORMATS
 from engine.models import lock
+
+_GRIDS = FORMATS | {VECTOR.name: VECTOR}
 
 
 class Work:
@@ -31,7 +36,7 @@ class Work:
         try:
             with self._path(layer).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 pairs = (key.split("@") for key in stored.files)
-                return {name: Changed(FORMATS[kind], stored[f"{name}@{kind}"]) for name, kind in pairs}
+                return {name: Changed(_GRIDS[kind], stored[f"{name}@{kind}"]) for name, kind in pairs}
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None
 
@@ -61,6 +66,27 @@ class Work:
         try:
             found = json.loads((self._folder / f"{key}.json").read_text())
         except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def keep(self, name: str, state: Mapping[str, Any]) -> None:
+        """Keep a state of tensors and numbers. Raises UsageError when it cannot be written."""
+        path = self._folder / f"{name}.pt"
+        draft = path.with_suffix(".draft")
+        try:
+            with draft.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except (OSError, RuntimeError) as error:
+            raise UsageError(f"{self._folder} cannot be written", hint=str(error).split("\n")[0]) from error
+
+    def state(self, name: str) -> dict[str, Any] | None:
+        """What `keep` kept, on the CPU; None when there is nothing that can be read."""
+        try:
+            found = torch.load(self._folder / f"{name}.pt", map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, UnpicklingError):
             return None
         return found if isinstance(found, dict) else None
 

@@ -16,6 +16,7 @@ from engine.reference.architecture import EMBEDDING, LINEARS, OUTPUT, OUTPUT_NOR
 from engine.reference.source import Source
 
 LOGIT_ROWS = 64
+NORMS = ("attn_norm", "ffn_norm")
 
 
 class Rotation:
@@ -30,6 +31,11 @@ class Rotation:
         angles = torch.arange(positions, dtype=torch.float64)[:, None] * frequencies
         self._cos, self._sin = angles.cos().float(), angles.sin().float()
         self._rotated, self._pairs = architecture.rotated, architecture.pairs
+
+    def to(self, device: torch.device) -> Rotation:
+        """Itself, its angles moved to `device`."""
+        self._cos, self._sin = self._cos.to(device), self._sin.to(device)
+        return self
 
     def __call__(self, heads: Tensor) -> Tensor:
         """`heads` [..., positions, head width], turned."""
@@ -55,9 +61,26 @@ class Block:
         self._architecture, self._rotation = architecture, rotation
         self.layer = layer
         self.weights = {name: source.tensor(f"blk.{layer}.{name}.weight") for name in LINEARS}
-        self._norms = [source.tensor(f"blk.{layer}.{name}.weight") for name in ("attn_norm", "ffn_norm")]
+        self._norms = [source.tensor(f"blk.{layer}.{name}.weight") for name in NORMS]
         biases = {name: f"blk.{layer}.{name}.bias" for name in LINEARS}
         self._biases = {name: source.tensor(bias) for name, bias in biases.items() if bias in source}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of the block's tensors by the end of their names in a file: `attn_q.weight`, `attn_q.bias`."""
+        linears = {f"{name}.weight": weight for name, weight in self.weights.items()}
+        norms = {f"{name}.weight": norm for name, norm in zip(NORMS, self._norms, strict=True)}
+        return linears | norms | {f"{name}.bias": bias for name, bias in self._biases.items()}
+
+    def put(self, name: str, tensor: Tensor) -> None:
+        """Replace one of `tensors`. Raises KeyError for a name that is none of them."""
+        kind, what = name.rsplit(".", 1)
+        if kind in NORMS and what == "weight":
+            self._norms[NORMS.index(kind)] = tensor
+            return
+        place = self.weights if what == "weight" else self._biases
+        if kind not in place:
+            raise KeyError(name)
+        place[kind] = tensor
 
     def linear(self, name: str, inputs: Tensor) -> Tensor:
         """The layer `name` of `inputs` [..., in]."""
@@ -67,8 +90,11 @@ class Block:
         """RMS norm of `hidden` [..., width]: 0 before attention, 1 before the MLP."""
         return rms_norm(hidden, self._norms[which], self._architecture.epsilon)
 
-    def mixed(self, inputs: Tensor) -> Tensor:
-        """All heads' outputs, [sequences, positions, heads * head width], of normed `inputs`."""
+    def projected(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries and keys, and values, [sequences, heads, positions, head width], of normed `inputs`.
+
+        Keys and values are repeated for every query head of their group.
+        """
         a = self._architecture
         size = (*inputs.shape[:2], -1, a.head_width)
         q, k, v = (
@@ -76,6 +102,11 @@ class Block:
         )
         q, k = self._rotation(q), self._rotation(k)
         k, v = (part.repeat_interleave(a.heads // a.kv_heads, dim=1) for part in (k, v))
+        return q, k, v
+
+    def mixed(self, inputs: Tensor) -> Tensor:
+        """All heads' outputs, [sequences, positions, heads * head width], of normed `inputs`."""
+        q, k, v = self.projected(inputs)
         found = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         return found.transpose(1, 2).flatten(2)
 

@@ -29,6 +29,7 @@ def test_the_installed_library_is_ours() -> None:
     assert extension.version() == pins.read().full_version
     assert extension.features() == (
         extension.RANGED_SHIFT, extension.LOOSE_POSITIONS, extension.MASK_BIAS, extension.KV_ROWS,
+        extension.HEADS,
     )  # fmt: skip
 
 
@@ -43,6 +44,8 @@ def test_a_stock_library_has_no_features(stock: None) -> None:
         lambda: extension.row_bytes(0, "f16"),
         lambda: extension.read_rows(0, 0, 0, 1, "f16", 0, 0),
         lambda: extension.set_bias(0, 0, 1, 0.5),
+        lambda: extension.set_heads(0, None, 0, None),
+        lambda: extension.set_edges(0, 0, None, 0),
     ):
         with pytest.raises(EngineUnavailable, match="stock one: install the patched one"):
             call()

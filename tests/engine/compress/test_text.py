@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from engine.compress import text
+from engine.compress import extended, text
 from engine.errors import UsageError
 
 
@@ -49,6 +50,25 @@ def test_a_folder_that_is_calibrated_on_is_not_judged_by() -> None:
     folder = Path(str(textual.__file__)).parent
     names = {piece.text for piece in text.calibration(folder, folder)}
     assert not names & {piece.text for piece in text.held_out(folder)}
+
+
+def test_training_takes_more_text_and_none_that_is_judged_by(tmp_path: Path) -> None:
+    """From a repository first, then of what is installed, prose and code about half each."""
+    write(tmp_path / "own.py")
+    for command in (["init", "-q"], ["add", "own.py"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    found = list(islice(extended.training(None, tmp_path), 150))
+    assert "own.py" in {piece.name for piece in found[:3]}
+    sizes = [sum(len(piece.text) for piece in found if piece.prose is prose) for prose in (True, False)]
+    assert min(sizes) > 0.4 * sum(sizes) > 40_000
+    judged = {line for piece in text.held_out() for line in piece.text.split("\n") if len(line) >= 60}
+    for piece in found:
+        assert len({line for line in piece.text.split("\n") if line in judged}) < 2, piece.name
+
+
+def test_training_on_a_folder_stays_in_it(tmp_path: Path) -> None:
+    write(tmp_path / "src/a.py")
+    assert [piece.name for piece in extended.training(tmp_path, tmp_path)] == ["a.py"]
 
 
 def test_one_file_is_taken_whole(tmp_path: Path) -> None:

@@ -1,0 +1,169 @@
+"""Distillation: a compressed model trained to give the shipped model's distributions again.
+
+The loss is KL(shipped || compressed) of every next token (Hinton et al., arXiv:1503.02531), the optimiser
+Adam. Knows neither which tensors are trained nor how they are stored: `trained.Trained` does.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from engine.compress.divergence import divergence
+from engine.compress.network import Network
+from engine.compress.trained import Trained
+
+if TYPE_CHECKING:
+    from engine.studies.kv_reuse import Progress
+
+_MICRO_SEQUENCES = 2  # what goes through the model at once
+CHECKPOINT_SECONDS = 180.0
+_REPORTS = 100
+
+# Peak learning rates of Adam by role. Values and scales are in units of their own: a step moves a value by
+# about so much of a grid step, a scale by such a share of itself.
+RATES = {"values": 0.01, "scales": 0.0005, "vectors": 0.0005, "a": 0.002, "b": 0.002}
+
+
+@dataclass(frozen=True)
+class Training:
+    """`steps` of `sequences` each, with weights as they can be stored, or freely moving (`rounded` False)."""
+
+    steps: int
+    sequences: int = 4
+    rounded: bool = True
+    warm_up: float = 0.05
+    rates: Mapping[str, float] = field(default_factory=lambda: dict(RATES))
+    seed: int = 1
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the result depends on."""
+        return {
+            "steps": self.steps, "sequences": self.sequences, "rounded": self.rounded, "seed": self.seed,
+            "warm_up": self.warm_up, "rates": dict(self.rates), "distill": 1,
+        }  # fmt: skip
+
+    def pace(self, step: int) -> float:
+        """The share of the peak rate at `step`: up in a line, down in a cosine to a twentieth."""
+        rising = max(1, round(self.warm_up * self.steps))
+        if step < rising:
+            return (step + 1) / rising
+        through = (step - rising) / max(1, self.steps - rising)
+        return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * through))
+
+
+class Checkpoint:
+    """Where a state is kept between runs."""
+
+    def __init__(
+        self, load: Callable[[], dict[str, Any] | None], save: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self.load, self.save = load, save
+
+
+def train(
+    student: Network,
+    teacher: Network,
+    parts: Mapping[str, Trained],
+    tokens: Tensor,
+    training: Training,
+    checkpoint: Checkpoint,
+    progress: Progress,
+) -> None:
+    """Train `parts`, which stand in `student` for the tensors they are named after.
+
+    `tokens` int64 [sequences, positions] are gone through in a new order each time. A stopped run goes on at
+    its last checkpoint, and the result is the same.
+    """
+    groups: dict[str, list[Tensor]] = {}
+    for part in parts.values():
+        for role, parameter in part.parameters.items():
+            groups.setdefault(role, []).append(parameter)
+    optimiser = torch.optim.Adam(
+        [{"params": found, "role": role} for role, found in groups.items()],
+        betas=(0.9, 0.95), eps=1e-12, fused=True,
+    )  # fmt: skip
+    done = _restore(checkpoint.load(), groups, optimiser)
+    every = max(1, training.steps // _REPORTS)
+    progress.begin(math.ceil(training.steps / every))
+    saved, losses = time.monotonic(), 0.0
+    for step in range(training.steps):
+        if step >= done:
+            for group in optimiser.param_groups:
+                group["lr"] = training.rates[group["role"]] * training.pace(step)
+            batch = _batch(tokens, training, step)
+            losses += _step(student, teacher, parts, batch, rounded=training.rounded)
+            optimiser.step()
+            optimiser.zero_grad()
+            for part in parts.values():
+                part.settle()
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                checkpoint.save(_state(step + 1, groups, optimiser))
+                saved = time.monotonic()
+        if (step + 1) % every == 0 or step + 1 == training.steps:
+            progress.step(f"step {step + 1}: KL {losses / every:.3f}", fresh=step >= done)
+            losses = 0.0
+    checkpoint.save(_state(training.steps, groups, optimiser))
+
+
+def _step(
+    student: Network, teacher: Network, parts: Mapping[str, Trained], batch: Tensor, *, rounded: bool
+) -> float:
+    """Gradients of the mean loss over `batch`, and that loss.
+
+    The weights are made once and are leaves for the passes of all sequences; their gradient then goes on to
+    the parameters.
+    """
+    precision = student.place.precision
+    made = {name: part.weight(precision, rounded=rounded) for name, part in parts.items()}
+    leaves = {name: weight.detach().requires_grad_() for name, weight in made.items()}
+    for name, leaf in leaves.items():
+        student.put(name, leaf)
+    total = 0.0
+    for part in batch.split(_MICRO_SEQUENCES):
+        with torch.no_grad():
+            wanted = teacher.states(part)
+        loss = divergence(student.states(part), wanted, (student.head, teacher.head))
+        share = len(part) / len(batch)
+        (loss * share).backward()
+        total += float(loss.detach()) * share
+    torch.autograd.backward(list(made.values()), [leaf.grad for leaf in leaves.values()])
+    return total
+
+
+def _batch(tokens: Tensor, training: Training, step: int) -> Tensor:
+    """The sequences of a step: each round takes all of them in an order of its own."""
+    places = range(step * training.sequences, (step + 1) * training.sequences)
+    orders: dict[int, Tensor] = {}
+    rows = []
+    for place in places:
+        turn, at = divmod(place, len(tokens))
+        if turn not in orders:
+            random = torch.Generator().manual_seed(training.seed * 1009 + turn)
+            orders[turn] = torch.randperm(len(tokens), generator=random)
+        rows.append(int(orders[turn][at]))
+    return tokens[rows]
+
+
+def _state(step: int, groups: Mapping[str, list[Tensor]], optimiser: torch.optim.Adam) -> dict[str, Any]:
+    return {"step": step, "parameters": dict(groups), "optimiser": optimiser.state_dict()}
+
+
+def _restore(
+    state: dict[str, Any] | None, groups: Mapping[str, list[Tensor]], optimiser: torch.optim.Adam
+) -> int:
+    if state is None:
+        return 0
+    with torch.no_grad():
+        for role, parameters in groups.items():
+            for parameter, stored in zip(parameters, state["parameters"][role], strict=True):
+                parameter.copy_(stored)
+    optimiser.load_state_dict(state["optimiser"])
+    return int(state["step"])
