@@ -144,13 +144,19 @@ def parse(source: bytes, language: str, *, old: Tree | None = None, limit_s: flo
     if language in _ASCII_ONLY and not source.isascii():
         source = source.translate(_MASK)
     deadline = time.monotonic() + limit_s
+    parser = Parser(grammar)
+
+    def read(offset: int, _: object) -> bytes:
+        return source[offset : offset + _SLICE_BYTES]
+
+    def late(*_: object) -> bool:
+        return time.monotonic() > deadline
+
     try:
         # Only the form that reads in slices asks its callback whether to go on.
-        return Parser(grammar).parse(
-            lambda offset, _: source[offset : offset + _SLICE_BYTES],
-            *(() if old is None else (old,)),
-            progress_callback=lambda *_: time.monotonic() > deadline,
-        )
+        if old is None:
+            return parser.parse(read, progress_callback=late)
+        return parser.parse(read, old, progress_callback=late)
     except ValueError:
         return None
 

@@ -91,7 +91,7 @@ class Block:
         return rms_norm(hidden, self._norms[which], self._architecture.epsilon)
 
     def projected(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotated queries and keys, and values, [sequences, heads, positions, head width], of normed `inputs`.
+        """Rotated queries and keys, and values, [sequences, heads, positions, head width], of `inputs`.
 
         Keys and values are repeated for every query head of their group.
         """

@@ -22,6 +22,7 @@ def study() -> None:
       steerway study kv-reuse                     the default model, under 20 minutes on 2 cores
       steerway study kv-reuse smollm2-135m --json
       steerway study compression smollm2-135m     pruned, quantised, recovered: bytes against quality
+      steerway study heads smollm2-135m           which attention heads an exact pattern can replace
     """
 
 
@@ -215,6 +216,111 @@ def compression(
     else:
         report.show(document)
         click.echo(str(folder / "compression.svg"))
+
+
+@study.command()
+@click.argument("model", required=False)
+@click.option(
+    "--files",
+    metavar="DIR|FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Python code to find heads in and to judge on, halved; Steerway's own by default. May be repeated.",
+)
+@click.option(
+    "--tokens",
+    metavar="N",
+    type=click.IntRange(64, 2048),
+    default=768,
+    show_default=True,
+    help="The longest piece of a file.",
+)
+@click.option(
+    "--heads",
+    "count",
+    metavar="K",
+    type=click.IntRange(1, 40),
+    default=16,
+    show_default=True,
+    help="How many heads are replaced, one at a time and together.",
+)
+@click.option(
+    "--windows",
+    metavar="N",
+    type=click.IntRange(1, 100),
+    default=4,
+    show_default=True,
+    help="How many pieces are judged on; more than before add to the results.",
+)
+@click.option(
+    "--seed",
+    metavar="N",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Chooses pieces and names.",
+)
+@click.option(
+    "-o",
+    "--out",
+    metavar="PROFILE.json",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the profile goes, its figure beside it; a folder of this model's own by default.",
+)
+@click.option(
+    "--resume/--fresh", default=True, help="Go on where a run stopped (the default), or start over."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+def heads(
+    model: str | None, files: tuple[Path, ...], tokens: int, count: int, windows: int, seed: int,
+    out: Path | None, resume: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Find out what attention heads look at in Python code, and which of them a program could replace.
+
+    MODEL is a catalogue name or a GGUF file, default the model of the settings. Every head is measured; those
+    that look at definitions, at the previous token or nowhere are replaced by the exact pattern, by wrong
+    ones and by constants, and the change of the predictions is measured on other files. Prints tables, writes
+    a profile as JSON and a map of the heads. An interrupted run goes on where it stopped. Needs PyTorch.
+
+    \b
+    Examples:
+      steerway study heads smollm2-135m
+      steerway study heads --heads 12 --windows 2 -o profile.json
+      steerway study heads my.gguf --files ~/src/project --json
+    """
+    from engine.compress.options import need_torch
+    from engine.models import catalogue, digest, provision
+    from engine.settings import folders, load
+    from engine.studies import results
+    from engine.studies.progress import told
+
+    need_torch()
+    from engine.studies import heads as run
+    from engine.studies import heads_report as report
+    from engine.studies import heads_table as table
+
+    name = model or load().model
+    path = provision.locate(name)
+    shown = path.stem if catalogue.is_path(name) else name
+    plan = run.plan(
+        shown, digest.of(path), path, files=files, heads=count, tokens=tokens, count=windows, seed=seed
+    )
+    folder = folders().state / "studies" / f"heads-{shown}-{plan.digest}"
+    profile = out or folder / "profile.json"
+    named = "".join(f" --files {each}" for each in files)
+    command = f"steerway study heads {shown}{named} --tokens {tokens} --heads {count} --windows {windows}"
+    with results.opened(folder, plan.identity, fresh=not resume) as done:
+        with told(sys.stderr) as progress:
+            found = run.measure_all(plan, path, done, progress)
+        document = report.document(
+            found, done, plan, threads=run.threads(), command=f"{command} --seed {seed}"
+        )
+    figure = report.write(document, profile)
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        table.show(document)
+        click.echo(f"{profile}\n{figure}")
 
 
 def _measured(plan: Plan, path: Path, folder: Path, *, resume: bool, command: str) -> dict[str, Any]:
