@@ -74,6 +74,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " machine, where it did; or always the shipped one."
         ),
     ] = "optimised"
+    adapter: Annotated[
+        str,
+        Meta(
+            description="A LoRA adapter for the model, a GGUF file such as `steerway compress --recover lora`"
+            " writes; empty for none."
+        ),
+    ] = ""
     engine: Annotated[
         Literal["shared", "inline"],
         Meta(description="Where the model runs: shared, in one process for all front ends; inline, in each."),

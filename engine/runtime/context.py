@@ -63,6 +63,8 @@ class Context(Transfer, Given):
         self._views: dict[tuple[int, int], Logits] = {}
         self._rows = 0  # of logits, from the last decode
         self.features = _switch_on(handle, features)
+        if model.adapter is not None:
+            model.adapter.attach(self)
 
     def close(self) -> None:
         """Free the cache. Idempotent."""

@@ -9,12 +9,15 @@ import ctypes
 import weakref
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineError, EngineStopped, ModelFileCorrupt, ModelFileMissing, ModelUnsupported
 from engine.models import verify
 from engine.models.quantisation import OWN_KINDS
 from engine.runtime import library, quantise
+
+if TYPE_CHECKING:
+    from engine.runtime.adapter import Adapter
 
 _KEY_BYTES = 512
 _PIECE_BYTES = 64
@@ -36,6 +39,7 @@ class Model:
         self._vocab = self._c.llama_model_get_vocab(handle)
         self._n_vocab = int(self._c.llama_vocab_n_tokens(self._vocab))
         self._pieces: dict[int, bytes] = {}
+        self.adapter: Adapter | None = None  # every Context made from now on has it
         if self._n_vocab < 1 or not self._c.llama_model_has_decoder(handle):
             self.close()
             raise ModelUnsupported(f"{path.name} cannot generate text", hint="choose a decoder model")

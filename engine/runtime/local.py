@@ -17,6 +17,7 @@ from engine.prompt import Family, Prompt
 from engine.request import Cancel, Plan, Request, Suggestion
 from engine.runtime import debug, extension, kernels
 from engine.runtime.account import Account, Reuse
+from engine.runtime.adapter import Adapter
 from engine.runtime.alarm import Alarm
 from engine.runtime.base import EngineInfo, OnText
 from engine.runtime.composed import ComposedTokens
@@ -41,7 +42,7 @@ class LocalEngine:
 
     `settings` None is `reuse` "prefix" and everything else at its default; `gate` overrides what was
     measured for the model. `threads` 0 chooses. Raises ModelFileMissing, ModelFileCorrupt, ModelUnsupported
-    and EngineUnavailable.
+    (the model's file or its adapter's) and EngineUnavailable.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class LocalEngine:
         # Before the weights are read: kernels of ours want them in an order of their own.
         self._kernels = kernels.choose(settings.kernels if settings else "auto")
         self._model = Model(path)
+        if settings is not None and settings.adapter:
+            self._model.adapter = Adapter(self._model, Path(settings.adapter).expanduser())
         self._threads = threads or default_threads()
         self._context_tokens = min(n_ctx, self._model.trained_context_tokens or n_ctx)
         self._settings = settings or Settings(reuse="prefix")
@@ -125,6 +128,7 @@ class LocalEngine:
             "reuse": self._builder.status() | (self._reuse.status() if self._reuse else {}),
             "threads": self._generator.pace.threads if self._generator.pace else self._threads,
             "kernels": self._kernels,
+            "adapter": self._model.adapter.path.name if self._model.adapter else None,
         }
 
     def plan(self, request: Request) -> Plan:

@@ -86,7 +86,9 @@ class ReuseBuilder:
 
     @cached_property
     def _model_key(self) -> str:
-        return digest.of(self._model.path)
+        """What computes keys and values: the file's hash, and its adapter's."""
+        own, adapter = digest.of(self._model.path), self._model.adapter
+        return own if adapter is None else f"{own}+{digest.of(adapter.path)}"
 
     @cached_property
     def gate(self) -> Gate:
@@ -99,7 +101,7 @@ class ReuseBuilder:
             return Gate(mode="prefix", reason="the setting reuse is prefix")
         facts = Facts(
             model=self._model.path.stem,
-            sha256=self._model_key,
+            sha256=digest.of(self._model.path),
             metadata=self._model.metadata,
             rows=not missing,
             why_no_rows=why,
