@@ -177,7 +177,9 @@ def remove(path: Path, chance: random.Random) -> None:
 
 def exchange(path: Path, chance: random.Random) -> None:
     """What stood under another name, as a whole: a valid file, and the wrong one."""
-    other = next(blob for blob in blobs() if blob != path)
+    known = blobs()
+    at = known.index(path)
+    other = known[at + 1] if at + 1 < len(known) else known[at - 1]
     held = other.read_bytes()
     other.write_bytes(path.read_bytes())
     path.write_bytes(held)
