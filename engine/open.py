@@ -87,7 +87,19 @@ def wanted(model: str | None, settings: Settings) -> Spec:
     from engine.models import provision
     from engine.runtime.address import Spec
 
-    return Spec(str(_form(provision.locate(model or settings.model), settings)), settings)
+    file = _form(provision.locate(model or settings.model), settings)
+    return Spec(str(file), _from_anywhere(settings))
+
+
+def _from_anywhere(settings: Settings) -> Settings:
+    """With paths that mean the same in a process that runs in another folder."""
+    if not settings.adapter:
+        return settings
+    from pathlib import Path
+
+    import msgspec
+
+    return msgspec.structs.replace(settings, adapter=str(Path(settings.adapter).expanduser().absolute()))
 
 
 def _form(path: Path, settings: Settings) -> Path:

@@ -61,11 +61,6 @@ class Outcome:
     costs: dict[str, dict[str, float]]  # ns per 1,000 weights by group and type
     options: tuple[Option, ...]
 
-    @property
-    def speed_up(self) -> float:
-        """Of a token, over the shipped file with the same kernels."""
-        return self.shipped_ms / self.chosen_ms if self.chosen_ms else 1.0
-
 
 class Optimiser:
     """Searches for one model file, among `kinds` as far as this library knows them.

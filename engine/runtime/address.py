@@ -54,11 +54,12 @@ class Spec:
 
     @property
     def name(self) -> str:
-        """Hex digits (16), others for another model file, other settings of the engine, another build."""
+        """Hex digits (16), others for another model or adapter file, other settings or another build."""
         kept = msgspec.structs.asdict(self.settings)
         settings = {key: value for key, value in kept.items() if key not in _NOT_OF_THE_ENGINE}
         home = folders()
-        facts = [_identity(self.model), settings, build(), str(home.cache), str(home.state), os.geteuid()]
+        files = [_identity(path) for path in (self.model, self.settings.adapter) if path]
+        facts = [files, settings, build(), str(home.cache), str(home.state), os.geteuid()]
         data = msgspec.json.encode(facts, order="deterministic")
         return hashlib.blake2b(data, digest_size=_NAME_BYTES).hexdigest()
 

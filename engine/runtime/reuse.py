@@ -236,8 +236,3 @@ class ReuseBuilder:
         store = Store.of(self._settings)
         if not store.problem:
             self._store, self._settling = store, Settling(store)
-
-
-def _plain(store: Store) -> dict[str, Any]:
-    """The store's numbers, as JSON takes them."""
-    return asdict(store.stats()) | {"folder": str(store.folder)}

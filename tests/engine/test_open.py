@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ModelFileMissing, ModelUnknown
-from engine.open import open_engine
+from engine.open import open_engine, wanted
 from engine.settings import Settings
+from tests.native import tiny_models
 
 
 def test_the_settings_choose_the_engine(isolated_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,3 +41,14 @@ def test_what_cannot_be_opened_is_one_line_that_says_what_to_do(
         open_engine(model)
     assert "\n" not in str(caught.value)
     assert ": " in str(caught.value)
+
+
+def test_an_adapter_is_found_from_the_service_s_folder_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shared engine runs in another folder than who asks."""
+    monkeypatch.chdir(tmp_path)
+    model = str(tiny_models.rotating(tmp_path / "model.gguf", "llama"))
+    spec = wanted(model, Settings(adapter="beside.lora.gguf"))
+    assert spec.settings.adapter == str(tmp_path / "beside.lora.gguf")
+    assert wanted(model, Settings()).settings == Settings()

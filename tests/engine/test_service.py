@@ -206,10 +206,15 @@ def test_other_settings_or_another_model_are_another_engine(tmp_path: Path) -> N
         before,
         Spec(str(file), Settings()).name,
         Spec(str(file), Settings(threads=3)).name,
+        Spec(str(file), Settings(adapter=str(file))).name,
         fake().name,
         fake(1).name,
     }
-    assert len(names) == 5
+    file.write_bytes(b"a third")
+    names.add(Spec("elsewhere.gguf", Settings(adapter=str(file))).name)
+    file.write_bytes(b"a fourth one")
+    names.add(Spec("elsewhere.gguf", Settings(adapter=str(file))).name)
+    assert len(names) == 8
     # What goes with each request, or concerns the front end alone, is no reason for a second process.
     assert fake(max_tokens=3, engine_idle_minutes=1, patience_ms=5).name == fake().name
 
