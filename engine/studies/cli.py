@@ -150,6 +150,14 @@ def kv_reuse(
     help="How much of it.",
 )
 @click.option(
+    "--recover-tokens",
+    metavar="N",
+    type=click.IntRange(1024),
+    default=65_536,
+    show_default=True,
+    help="How much text recovery trains on.",
+)
+@click.option(
     "--lines",
     metavar="N",
     type=click.IntRange(4, 2000),
@@ -171,8 +179,8 @@ def kv_reuse(
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def compression(
-    model: str | None, named: str, calibration: Path | None, calibration_tokens: int, lines: int, seed: int,
-    out: Path | None, resume: bool, as_json: bool,
+    model: str | None, named: str, calibration: Path | None, calibration_tokens: int, recover_tokens: int,
+    lines: int, seed: int, out: Path | None, resume: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare forms of a model: fewer bits, 2:4 zeros, by several methods, with and without recovery.
 
@@ -184,7 +192,7 @@ def compression(
     \b
     Examples:
       steerway study compression smollm2-135m
-      steerway study compression --forms "q4_0 gptq; i3_0 gptq; s24_0 sparsegpt, recovered"
+      steerway study compression --forms "i3_0 gptq; s24_0 sparsegpt; s24_0 sparsegpt, distilled"
       steerway study compression my.gguf --calibration ~/src/project --out results
     """
     from engine.compress.options import need_torch
@@ -202,10 +210,16 @@ def compression(
     shown = path.stem if catalogue.is_path(name) else name
     plan = run.Plan(
         model=shown, sha256=digest.of(path), forms=tuple(forms.chosen(named)), lines=lines, seed=seed,
-        calibration_tokens=calibration_tokens, calibration=calibration.absolute() if calibration else None,
+        calibration_tokens=calibration_tokens, recover_tokens=recover_tokens,
+        calibration=calibration.absolute() if calibration else None,
     )  # fmt: skip
     folder = out or folders().state / "studies" / f"compression-{shown}-{seed}"
-    command = f"steerway study compression {shown} --calibration-tokens {calibration_tokens} --lines {lines}"
+    command = (
+        f"steerway study compression {shown} --calibration-tokens {calibration_tokens} "
+        f"--recover-tokens {recover_tokens} --lines {lines}"
+    )
+    if named != "all":
+        command += f' --forms "{named}"'
     with results.opened(folder, plan.identity, fresh=not resume) as found:
         with told(sys.stderr) as progress:
             threads = run.measure_all(plan, path, folder, found, progress)

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.compress import export, layers, tokens, work
-from engine.compress.export import Changed
+from engine.compress import export, layers, place, recovery, tokens, work
+from engine.compress.layers import Outcome, Recipe
 from engine.compress.recover import Recovery
+from engine.compress.recovery import Lesson
 from engine.formats import FORMATS, Grid
 from engine.models import digest, verify
 from engine.models.header import Header
 from engine.models.rewrite import size_of
 from engine.optimise import groups, pace
 from engine.optimise.quality import Reference, Sample
+from engine.reference import architecture
 from engine.reference.source import Source
 from engine.runtime import kernels
 from engine.runtime.llama import Model
 from engine.runtime.threads import default_threads
 from engine.studies import lines
 from engine.studies.forms import BASELINE, Form
-from engine.studies.kv_reuse import Progress
 from engine.studies.lines import Line
+from engine.studies.progress import Bar, Lines
 from engine.studies.results import Results
 
-FORMAT = 1
+FORMAT = 2
 HELD_OUT_SEQUENCES = 4  # of prose and of code each
 LINES = 48
 CALIBRATION_TOKENS = 8_192
+RECOVER_TOKENS = 65_536
+Told = Lines | Bar
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Plan:
     sha256: str
     forms: tuple[Form, ...]
     calibration_tokens: int = CALIBRATION_TOKENS
+    recover_tokens: int = RECOVER_TOKENS
     lines: int = LINES
     seed: int = 1
     calibration: Path | None = None
@@ -55,6 +62,7 @@ class Plan:
             "seed": self.seed,
             "lines": self.lines,
             "calibration_tokens": self.calibration_tokens,
+            "recover_tokens": self.recover_tokens,
             "calibration": str(self.calibration or "repository"),
         }
 
@@ -66,6 +74,7 @@ class Laboratory:
         self.threads = default_threads()
         self.kernels = kernels.choose()
         self._path, self._plan, self._folder = path, plan, folder
+        self._work = folder / "work"
         self._data = tokens.read(
             path, chosen=plan.calibration, start=Path.cwd(), tokens=plan.calibration_tokens
         )
@@ -73,7 +82,7 @@ class Laboratory:
         self._reference = Reference(path, self._sample, threads=self.threads, skipped=0)
         self._lines = _lines(path, plan)
 
-    def measure(self, form: Form, progress: Progress) -> dict[str, Any]:
+    def measure(self, form: Form, progress: Told) -> dict[str, Any]:
         """Make the form's file, measure it, delete it."""
         file = self._folder / "form.gguf"
         try:
@@ -82,7 +91,7 @@ class Laboratory:
         finally:
             file.unlink(missing_ok=True)
 
-    def _make(self, form: Form, file: Path, progress: Progress) -> dict[str, Any]:
+    def _make(self, form: Form, file: Path, progress: Told) -> dict[str, Any]:
         """Seconds, and what the torch forward pass says of it over the same held-out text."""
         if form.name == BASELINE:
             return {"seconds": 0.0, "simulated": None}
@@ -92,15 +101,32 @@ class Laboratory:
         head = groups.groups(source.header)[0].tensors[0].name
         if form.head:
             grids[head] = FORMATS[form.head]
-        recipe = layers.Recipe(form.method, grids, Recovery() if form.recover else None)
+        recipe = Recipe(form.method, grids, Recovery() if form.recover == "blocks" else None)
         identity = recipe.identity | {"model": digest.of(self._path), "data": self._data.digest}
-        with work.opened(self._folder / "work", identity) as kept:
-            outcome = layers.compress(source, self._data, recipe, kept, progress)
-            changed: dict[str, Changed] = outcome.changed
-            export.write(source, file, changed, {"method": form.method})
-            kept.remove()
+        with work.opened(self._work, identity) as kept:
+            with progress.within() as inner:
+                inner.begin(architecture.of(source).layers)
+                outcome = layers.compress(source, self._data, recipe, kept, inner)
+            if form.recover == "distill":
+                self._distil(source, outcome, kept, progress)
+            export.write(source, file, outcome.changed, {"method": form.method})
         simulated = {kind: quality.as_dict() for kind, quality in outcome.quality.items()}
         return {"seconds": round(time.monotonic() - begun, 1), "simulated": simulated}
+
+    def _distil(self, source: Source, outcome: Outcome, kept: work.Work, progress: Told) -> None:
+        """Train what was solved, on more of the same text."""
+        where, calibration = place.choose("auto", _say), self._data.calibration
+        found = tokens.training(
+            self._path, chosen=self._plan.calibration, start=Path.cwd(), tokens=self._plan.recover_tokens
+        )
+        plan = recovery.Plan.of(self._plan.recover_tokens, positions=found.shape[1])
+        lesson = Lesson(found, calibration, plan, where, progress.within)
+        outcome.changed = recovery.distilled(source, outcome.changed, lesson, kept)
+        outcome.quality = layers.judge(source, self._data, outcome.changed)
+
+    def forget(self) -> None:
+        """Delete solved layers and checkpoints, which forms share."""
+        shutil.rmtree(self._work, ignore_errors=True)
 
     def _judged(self, file: Path) -> dict[str, Any]:
         found = self._reference.compare(file)
@@ -126,17 +152,11 @@ def sizes(found: Header) -> dict[str, float]:
     }
 
 
-class _Quiet:
-    """Layers are not steps of the study."""
-
-    def begin(self, total: int) -> None:
-        """Nothing."""
-
-    def step(self, what: str, *, fresh: bool) -> None:
-        """Nothing."""
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
-def measure_all(plan: Plan, path: Path, folder: Path, found: Results, progress: Progress) -> int:
+def measure_all(plan: Plan, path: Path, folder: Path, found: Results, progress: Told) -> int:
     """Measure every form that is not done; each is on disk when it is. Returns the threads."""
     progress.begin(len(plan.forms))
     bench: Laboratory | None = None
@@ -144,10 +164,13 @@ def measure_all(plan: Plan, path: Path, folder: Path, found: Results, progress: 
         fresh = form.name not in found
         if fresh:
             bench = bench or Laboratory(path, plan, folder)
-            result = bench.measure(form, _Quiet())
+            result = bench.measure(form, progress)
             found.add(form.name, {"name": form.name, "form": asdict(form), "family": form.family} | result)
         progress.step(form.name, fresh=fresh)
-    return bench.threads if bench else default_threads()
+    if bench is None:
+        return default_threads()
+    bench.forget()
+    return bench.threads
 
 
 def _rows(part: Any) -> tuple[tuple[int, ...], ...]:

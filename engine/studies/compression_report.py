@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,11 +58,9 @@ def _row(row: Mapping[str, Any], seed: int) -> Document:
 
 def recovered(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Of each recovered form: the share of the log-perplexity gap to the shipped file that is closed."""
-    import math
-
     found = {}
     for name, row in rows.items():
-        plain = rows.get(name.removesuffix(", recovered"))
+        plain = rows.get(name.split(", ")[0])
         if plain is None or plain is row:
             continue
         shares = {}

@@ -1,4 +1,7 @@
-"""Lines of real code completed from what stands above them: how often exactly, over installed packages."""
+"""Lines of real code completed from what stands above them: how often exactly.
+
+They are of the packages that compression is judged by: recovery trains on the others.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.compress.text import JUDGED
 from engine.runtime.context import Context
 from engine.runtime.llama import Model
 from engine.studies import corpus
@@ -27,9 +31,9 @@ class Line:
 
 
 def choose(encode: Callable[[str], list[int]], count: int, *, seed: int) -> list[Line]:
-    """`count` lines from packages of this environment, the same for the same seed, packages and tokenizer."""
+    """`count` lines of the packages in JUDGED, the same for the same seed, packages and tokenizer."""
     rng = random.Random(f"lines:{seed}")
-    packages = corpus.choose(corpus.installed(), len(corpus.installed()), seed=seed)
+    packages = [package for package in corpus.installed() if package.name in JUDGED]
     files = [(package.name, file.text) for package in packages for file in package.files]
     rng.shuffle(files)
     found: list[Line] = []

@@ -31,6 +31,11 @@ class Lines:
             done, total, left = self._clock.done, self._clock.total, self._clock.left_seconds()
             print(f"{done:4} of {total}  {what}, {_duration(left)} left", file=self._stream, flush=True)
 
+    @contextmanager
+    def within(self) -> Iterator[Progress]:
+        """For the pieces of one piece."""
+        yield Lines(self._stream)
+
 
 class Bar:
     """A rich bar."""
@@ -50,6 +55,13 @@ class Bar:
         self._clock.step(fresh=fresh)
         left = f"{_duration(self._clock.left_seconds())} left"
         self._bar.update(self._task, completed=self._clock.done, description=left)
+
+    @contextmanager
+    def within(self) -> Iterator[Progress]:
+        """A bar below, for the pieces of one piece."""
+        inner = Bar(self._bar)
+        yield inner
+        self._bar.remove_task(inner._task)
 
 
 class Clock:
@@ -72,7 +84,7 @@ class Clock:
 
 
 @contextmanager
-def told(stream: TextIO) -> Iterator[Progress]:
+def told(stream: TextIO) -> Iterator[Lines | Bar]:
     """Progress on `stream`."""
     if not stream.isatty():
         yield Lines(stream)

@@ -19,7 +19,7 @@ ROWS = {
     "as shipped": (1.0, "shipped", 360e6),
     "q4_0 gptq": (1.04, "dense", 300e6),
     "s24_0 sparsegpt": (2.25, "sparse", 240e6),
-    "s24_0 sparsegpt, recovered": (1.5, "sparse", 240e6),
+    "s24_0 sparsegpt, distilled": (1.5, "sparse", 240e6),
     "s24_0 magnitude": (900.0, "sparse", 240e6),
 }
 
@@ -47,8 +47,8 @@ def document() -> dict[str, Any]:
 
 def test_recovery_is_the_share_of_the_gap_in_log_perplexity(document: dict[str, Any]) -> None:
     found = document["recovered"]
-    assert list(found) == ["s24_0 sparsegpt, recovered"]
-    assert found["s24_0 sparsegpt, recovered"]["text"] == pytest.approx(
+    assert list(found) == ["s24_0 sparsegpt, distilled"]
+    assert found["s24_0 sparsegpt, distilled"]["text"] == pytest.approx(
         1 - math.log(1.5) / math.log(2.25), abs=1e-3
     )
 
@@ -95,6 +95,6 @@ def test_scopes_cover_the_linear_layers_and_nothing_else() -> None:
     assert not any(
         form.takes(name) for name in ("blk.0.attn_norm.weight", "output.weight", "blk.0.attn_q.bias")
     )
-    scoped = [forms.FORMS[f"s24_0 {scope}, recovered"] for scope in ("gate and up", "down", "attention")]
+    scoped = [forms.FORMS[f"s24_0 {scope}"] for scope in ("gate and up", "down", "attention")]
     assert all(sum(form.takes(f"blk.0.{part}.weight") for form in scoped) == 1 for part in parts)
     assert not forms.FORMS["as shipped"].takes("blk.0.attn_q.weight")
