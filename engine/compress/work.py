@@ -54,6 +54,11 @@ class Work:
                 f"{self._folder} cannot be written", hint=error.strerror or str(error)
             ) from error
 
+    @property
+    def finished(self) -> int:
+        """How many layers an earlier run has finished."""
+        return sum(1 for _ in self._folder.glob("layer-*.npz"))
+
     def note(self, key: str, found: Mapping[str, Any]) -> None:
         """Keep a small result under a name of its own."""
         path = self._folder / f"{key}.json"

@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.models import header, verify
 from engine.models.header import Header, Tensor
 from engine.models.quantisation import BLOCKS, LABELS
+from engine.models.variants import SOURCE_KEY
 
 TOKENS = "tokenizer.ggml.tokens"
 
@@ -65,7 +66,7 @@ def inspect(path: Path) -> ModelFacts:
         name=_text(found, "general.name") or path.stem,
         architecture=architecture,
         parameters=parameters,
-        quantisation=LABELS.get(_number(found, "general.file_type", -1), ""),
+        quantisation=_label(found),
         types={kind: round(size / data, 4) for kind, size in sizes.most_common()},
         bits_per_weight=round(data * 8 / parameters, 2),
         context_tokens=_number(found, f"{architecture}.context_length"),
@@ -80,6 +81,12 @@ def inspect(path: Path) -> ModelFacts:
         license=_text(found, "general.license"),
         file_bytes=found.file_bytes,
     )
+
+
+def _label(found: Header) -> str:
+    """Its file type's name. A file that Steerway wrote has its source's: the weights' types tell what it is."""
+    label = LABELS.get(_number(found, "general.file_type", -1), "")
+    return f"from {label}" if label and SOURCE_KEY in found.metadata else label
 
 
 def _bytes_by_type(tensors: tuple[Tensor, ...]) -> Counter[str]:

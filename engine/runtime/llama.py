@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _KEY_BYTES = 512
 _PIECE_BYTES = 64
 _LONGEST_PIECE_BYTES = 65536
+_NO_VOCABULARY = 0  # llama_vocab_type
 
 
 class Model:
@@ -38,6 +39,7 @@ class Model:
         self.handle = handle
         self._vocab = self._c.llama_model_get_vocab(handle)
         self._n_vocab = int(self._c.llama_vocab_n_tokens(self._vocab))
+        self._texts = int(self._c.llama_vocab_type(self._vocab))
         self._pieces: dict[int, bytes] = {}
         self.adapter: Adapter | None = None  # every Context made from now on has it
         if self._n_vocab < 1 or not self._c.llama_model_has_decoder(handle):
@@ -84,7 +86,7 @@ class Model:
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Tokens of `text`, no begin token; names like `<|fim_middle|>` become their token when `special`."""
-        self.check_open()
+        self._check_vocabulary()
         data = text.encode("utf-8", "replace")
         if not data:
             return []
@@ -104,7 +106,7 @@ class Model:
 
     def pieces(self) -> list[bytes]:
         """The bytes of every token, in order; about 0.1 s for 150,000 tokens."""
-        self.check_open()
+        self._check_vocabulary()
         read, vocab = self._c.llama_token_to_piece, self._vocab
         buffer = ctypes.create_string_buffer(_PIECE_BYTES)
         found = []
@@ -121,7 +123,7 @@ class Model:
         return tokens[0]
 
     def _render(self, token: int, *, special: bool) -> bytes:
-        self.check_open()
+        self._check_vocabulary()
         if not 0 <= token < self._n_vocab:
             raise IndexError(f"token {token} is not in a vocabulary of {self._n_vocab}")
         for room in (_PIECE_BYTES, _LONGEST_PIECE_BYTES):
@@ -139,6 +141,17 @@ class Model:
             buffer = ctypes.create_string_buffer(size + 1)
             read(self.handle, index, buffer, size + 1)
         return buffer.value.decode("utf-8", "replace")
+
+    def _check_vocabulary(self) -> None:
+        """Raise EngineStopped when closed, ModelUnsupported without texts: llama.cpp would abort."""
+        self.check_open()
+        if self._texts == _NO_VOCABULARY:
+            name = self.path.name
+            raise ModelUnsupported(
+                f"{name} has no vocabulary: it knows numbers of tokens, not their texts",
+                hint="choose a file with its tokenizer in it",
+                subject=self.path,
+            )
 
     def check_open(self) -> None:
         """Raise EngineStopped when closed."""

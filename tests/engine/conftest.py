@@ -20,7 +20,12 @@ def make_gguf(tmp_path: Path) -> Callable[..., Path]:
     """Writes a tiny GGUF with gguf-py: metadata, a vocabulary, and a few tensors."""
 
     def make(
-        name: str = "tiny.gguf", *, tokens: tuple[str, ...] = ("a", "b"), rows: int = 4, note: str = ""
+        name: str = "tiny.gguf",
+        *,
+        tokens: tuple[str, ...] = ("a", "b"),
+        rows: int = 4,
+        note: str = "",
+        texts: dict[str, str] | None = None,
     ) -> Path:
         import gguf
         import numpy as np
@@ -35,6 +40,8 @@ def make_gguf(tmp_path: Path) -> Callable[..., Path]:
         writer.add_head_count(4)
         writer.add_head_count_kv(2)
         writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
+        for key, text in (texts or {}).items():
+            writer.add_string(key, text)
         writer.add_tokenizer_model("gpt2")
         writer.add_tokenizer_pre("smollm")
         writer.add_token_list(list(tokens))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ModelFileCorrupt, ModelUnknown, SettingsError
-from engine.models import catalogue, digest, facts, header, verify
+from engine.models import catalogue, digest, facts, header, variants, verify
 from engine.models.quantisation import BLOCKS, LABELS
 
 FIM = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|file_sep|>")
@@ -29,6 +29,11 @@ def test_a_model_file_in_numbers(make_gguf: Callable[..., Path]) -> None:
     assert found.bits_per_weight == round((4 * 64 * 34 / 32 + 64 * 4) * 8 / 320, 2)
     assert found.fim_tokens == ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
     assert found.file_tokens == ("<|file_sep|>",)
+
+
+def test_a_rewritten_file_is_not_called_what_its_source_was(make_gguf: Callable[..., Path]) -> None:
+    path = make_gguf(tokens=("a",), texts={variants.SOURCE_KEY: "0" * 64})
+    assert facts.inspect(path).quantisation == "from Q8_0"
 
 
 @pytest.mark.model

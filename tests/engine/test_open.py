@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from engine.errors import ModelFileMissing, ModelUnknown
+from engine.errors import ModelFileMissing, ModelUnknown, ModelUnsupported
 from engine.open import open_engine, wanted
+from engine.request import Request
+from engine.runtime.local import LocalEngine
 from engine.settings import Settings
 from tests.native import tiny_models
 
@@ -52,3 +55,11 @@ def test_an_adapter_is_found_from_the_service_s_folder_too(
     spec = wanted(model, Settings(adapter="beside.lora.gguf"))
     assert spec.settings.adapter == str(tmp_path / "beside.lora.gguf")
     assert wanted(model, Settings()).settings == Settings()
+
+
+def test_a_model_without_a_vocabulary_is_refused_in_one_line(tmp_path: Path) -> None:
+    """llama.cpp itself ends the process."""
+    model = tiny_models.rotating(tmp_path / "numbers.gguf", "llama")
+    with closing(LocalEngine(model)) as engine, pytest.raises(ModelUnsupported) as caught:
+        engine.suggest(Request("def f(a):\n    return ", ""))
+    assert "numbers.gguf has no vocabulary" in str(caught.value)
