@@ -78,6 +78,9 @@ class Optimiser:
             raise EngineError(f"{source.name} has no weights of a kind that is known here", subject=source)
         self._listener = listener
         self._threads = threads or default_threads()
+        names = {BLOCKS[kind][0] for kind in kinds}
+        listener.note("which kernels are quicker here, type by type")
+        kernels.measure(kernels.due(source, also=names))
         self._kernels = kernels.choose()
         self._kinds = tuple(kind for kind in kinds if quantise.knows(kind))
         listener.note("what products cost here, type by type")

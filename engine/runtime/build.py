@@ -14,12 +14,13 @@ def identity() -> str:
 
     Raises EngineUnavailable when the library does not load.
     """
-    facts = [*_files(), ",".join(extension.kernels_on())]
+    facts = [*files(), ",".join(extension.kernels_on())]
     return hashlib.sha256("\n".join(facts).encode("utf-8", "replace")).hexdigest()[:16]
 
 
 @cache
-def _files() -> tuple[str, ...]:
+def files() -> tuple[str, ...]:
+    """Version and features of our additions, and the loaded library's files by size and time."""
     loaded = Path(library.load()._lib._name)
     facts = [extension.version(), ",".join(extension.features())]
     for file in sorted(loaded.resolve().parent.iterdir()):

@@ -16,7 +16,7 @@ from engine.runtime.llama import Model
 from engine.runtime.local import LocalEngine
 from engine.settings import Settings
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.usefixtures("isolated_home")]
 
 TOKENS = [1000 + i * 7919 % 9000 for i in range(300)]
 

@@ -32,7 +32,7 @@ class Listener:
 
 
 @pytest.fixture
-def optimiser(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> Optimiser:
+def optimiser(small_model: Path, isolated_home: Path, monkeypatch: pytest.MonkeyPatch) -> Optimiser:
     """One that asks little of the machine: speed here is no test's business."""
     monkeypatch.setattr(optimise, "LEAST_SPEED_UP", 0.0)
     monkeypatch.setattr(optimise, "_SEQUENCES", 2)
@@ -40,7 +40,11 @@ def optimiser(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> Optimiser:
         optimise, "Speed", lambda found, kinds, threads: speed.Speed(found, kinds, threads, rounds=1)
     )
     monkeypatch.setattr(optimise.search, "LEAST_GAIN", -9.0)
-    return Optimiser(small_model, Listener())
+    asked: list[str] = []
+    monkeypatch.setattr(optimise.kernels, "measure", asked.extend)
+    found = Optimiser(small_model, Listener())
+    assert {"Q4_1", "I3_0"} <= {*asked}, "which kernels to take is measured first"
+    return found
 
 
 def test_a_known_mix_becomes_a_file_that_runs(
