@@ -31,7 +31,7 @@ from engine.studies.lines import Line
 from engine.studies.progress import Bar, Lines
 from engine.studies.results import Results
 
-FORMAT = 2
+FORMAT = 3
 HELD_OUT_SEQUENCES = 4  # of prose and of code each
 LINES = 48
 CALIBRATION_TOKENS = 8_192
@@ -180,6 +180,6 @@ def _rows(part: Any) -> tuple[tuple[int, ...], ...]:
 def _lines(path: Path, plan: Plan) -> Sequence[Line]:
     model = Model(path)
     try:
-        return lines.choose(lambda text: model.encode(text, special=False), plan.lines, seed=plan.seed)
+        return lines.choose(model, plan.lines, seed=plan.seed)
     finally:
         model.close()

@@ -6,7 +6,7 @@ They are of the packages that compression is judged by: recovery trains on the o
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,14 +23,18 @@ _PER_FILE = 2
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a file without its indentation, and the tokens of what stands above it."""
+    """A line of a file without its indentation, and the tokens of what stands before it.
+
+    They are those of the text with the line in it: a newline, the indentation behind it and the line's first
+    word share tokens, and behind a newline by itself a model expects anything but indented code.
+    """
 
     package: str
     prefix: tuple[int, ...]
     wanted: str
 
 
-def choose(encode: Callable[[str], list[int]], count: int, *, seed: int) -> list[Line]:
+def choose(model: Model, count: int, *, seed: int) -> list[Line]:
     """`count` lines of the packages in JUDGED, the same for the same seed, packages and tokenizer."""
     rng = random.Random(f"lines:{seed}")
     packages = [package for package in corpus.installed() if package.name in JUDGED]
@@ -40,24 +44,36 @@ def choose(encode: Callable[[str], list[int]], count: int, *, seed: int) -> list
     for name, text in files:
         if len(found) >= count:
             break
-        found += _of_file(encode, name, text, rng)
+        found += _of_file(model, name, text, rng)
     return found[:count]
 
 
-def _of_file(encode: Callable[[str], list[int]], name: str, text: str, rng: random.Random) -> list[Line]:
+def _of_file(model: Model, name: str, text: str, rng: random.Random) -> list[Line]:
     rows = text.split("\n")
     numbers = [number for number in range(25, len(rows) - 1) if _is_telling(rows[number])]
     found = []
     for number in rng.sample(numbers, len(numbers)):
-        # Up to the line's end only: indentation and what follows it are often one token.
         above = "\n".join(rows[max(0, number - 12) : number]) + "\n"
         if not corpus.words(rows[number]) <= corpus.words(above):
             continue  # a name from elsewhere: no model could know it
-        prefix = encode("\n".join(rows[max(0, number - 60) : number]) + "\n")
+        prefix = _before(model, rows[max(0, number - 60) : number], rows[number])
         if len(prefix) >= PREFIX_TOKENS:
             found.append(Line(name, tuple(prefix[-PREFIX_TOKENS:]), rows[number].strip()))
         if len(found) == _PER_FILE:
             break
+    return found
+
+
+def _before(model: Model, above: Sequence[str], row: str) -> list[int]:
+    """The tokens of `above` and `row` that end before the first character of `row` that is no space."""
+    indentation = row[: len(row) - len(row.lstrip())]
+    left = len(("\n".join(above) + "\n" + indentation).encode())
+    found = []
+    for token in model.encode("\n".join([*above, row]), special=False):
+        left -= len(model.piece(token))
+        if left < 0:
+            break
+        found.append(token)
     return found
 
 

@@ -54,9 +54,7 @@ def test_forms_are_made_and_measured(tiny, data, tmp_path: Path, isolated_home: 
     before, after = (rows[f"s24_0 sparsegpt{how}"]["kl"] for how in ("", ", distilled"))
     assert after < before
     assert document["recovered"].keys() == {"s24_0 sparsegpt, distilled"}
-    assert said.getvalue().count("of 2  layer 0,") == 3, (
-        "distilled shares with plain"
-    )
+    assert said.getvalue().count("of 2  layer 0,") == 3, "distilled shares with plain"
     assert (again.getvalue(), solved) == ("", [])
     assert not (folder / "work").exists()
     assert not (folder / "form.gguf").exists()
@@ -65,12 +63,8 @@ def test_forms_are_made_and_measured(tiny, data, tmp_path: Path, isolated_home: 
 @pytest.mark.model
 def test_lines_are_of_packages_that_nothing_trains_on(small_model: Path) -> None:
     with closing(Model(small_model)) as model:
-
-        def encode(text: str) -> list[int]:
-            return model.encode(text, special=False)
-
-        chosen = lines.choose(encode, 6, seed=1)
-        assert lines.choose(encode, 6, seed=1) == chosen != lines.choose(encode, 6, seed=2)
+        chosen = lines.choose(model, 24, seed=1)
+        assert lines.choose(model, 6, seed=1) == chosen[:6] != lines.choose(model, 6, seed=2)
     assert {line.package for line in chosen} <= set(JUDGED)
     assert all(len(line.prefix) == lines.PREFIX_TOKENS and line.wanted for line in chosen)
-    assert len(lines.completed(small_model, chosen, threads=2)) == 6
+    assert 2 <= sum(lines.completed(small_model, chosen, threads=2)) <= 22
