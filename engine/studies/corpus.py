@@ -6,7 +6,7 @@ import ast
 import hashlib
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import metadata
@@ -64,12 +64,15 @@ class Package:
         return {file.module: file for file in self.files}
 
 
-def installed() -> list[Package]:
-    """Packages of this environment with at least LEAST_FILES usable files, by name; each import name once."""
+def installed(only: Container[str] | None = None) -> list[Package]:
+    """Packages of this environment with at least LEAST_FILES usable files, by name; each import name once.
+
+    `only` names the ones to read; None reads all.
+    """
     found: dict[str, Package] = {}
     for distribution in metadata.distributions():
         name = distribution.metadata["Name"] or ""
-        for top, files in sorted(_tops(distribution).items()):
+        for top, files in sorted(_tops(distribution, only).items()):
             package = Package(top, distribution.version, tuple(sorted(files, key=lambda file: file.path)))
             if name.lower() != "steerway" and len(package.files) >= LEAST_FILES:
                 found.setdefault(top, package)
@@ -145,12 +148,14 @@ def words(text: str) -> set[str]:
     return set(_WORD.findall(text))
 
 
-def _tops(distribution: metadata.Distribution) -> dict[str, list[SourceFile]]:
+def _tops(distribution: metadata.Distribution, only: Container[str] | None) -> dict[str, list[SourceFile]]:
     tops: dict[str, list[SourceFile]] = {}
     for entry in distribution.files or ():
         if entry.suffix != ".py" or len(entry.parts) < 2 or _hidden(Path(*entry.parts)):
             continue
-        if entry.parts[0].endswith((".dist-info", ".data")):
+        if entry.parts[0].endswith((".dist-info", ".data")) or (
+            only is not None and entry.parts[0] not in only
+        ):
             continue
         file = _read(Path(str(distribution.locate_file(entry))), PurePosixPath(*entry.parts))
         if file is not None:

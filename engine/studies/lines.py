@@ -37,8 +37,7 @@ class Line:
 def choose(model: Model, count: int, *, seed: int) -> list[Line]:
     """`count` lines of the packages in JUDGED, the same for the same seed, packages and tokenizer."""
     rng = random.Random(f"lines:{seed}")
-    packages = [package for package in corpus.installed() if package.name in JUDGED]
-    files = [(package.name, file.text) for package in packages for file in package.files]
+    files = [(package.name, file.text) for package in corpus.installed(JUDGED) for file in package.files]
     rng.shuffle(files)
     found: list[Line] = []
     for name, text in files:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.request import Request
-from engine.suggest.filters import blank, bracket, dedent, echo, masked, repeated, suffix, trailing
+from engine.suggest.filters import blank, bracket, dedent, echo, masked, repeated, suffix, trailing, unbound
 
 Filter = Callable[[str, Request], str | None]
 
@@ -17,6 +17,7 @@ FILTERS: dict[str, Filter] = {
     "repeated": repeated.trim,
     "echo": echo.drop,
     "dedent": dedent.drop,
+    "unbound": unbound.drop,
     "trailing": trailing.trim,
     "blank": blank.drop,
 }

@@ -15,17 +15,12 @@ from engine.usedef.offsets import Offsets
 from engine.usedef.parts import Parts
 from engine.usedef.rooms import Piece, Room, build, link
 from engine.usedef.scopes import Crossed, Placed, Scope, select
+from engine.usedef.statements import header_end, statement_at
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Tree
 
 LANGUAGES = tuple(RULES)
-_BODIES = frozenset({
-    "module", "block", "program", "statement_block", "source_file", "translation_unit",
-    "compound_statement", "class_body", "declaration_list", "interface_body", "constructor_body",
-    "switch_body", "statement_list", "ERROR",
-})  # fmt: skip
-_INNER = ("body", "consequence")
 
 # Names at a place that are not among these.
 Fallback = Callable[[int, frozenset[str]], tuple[InScope, ...]]
@@ -72,6 +67,15 @@ class Analysis:
         """Whether there is a syntax tree at all: False where the parser took too long."""
         return self._source.tree is not None
 
+    @property
+    def root(self) -> Node | None:
+        """The syntax tree, None where the parser took too long. What was put in at a hole is in it."""
+        return self._source.tree.root_node if self._source.tree is not None else None
+
+    def name_of(self, node: Node) -> Name | None:
+        """The name that `node`, of the tree, is; None where it is not in the text as it stands there."""
+        return self._name(node.start_byte, node.end_byte)
+
     @cached_property
     def edges(self) -> tuple[Edge, ...]:
         """Every use that has a definition in this text, in text order."""
@@ -84,6 +88,20 @@ class Analysis:
         found = itertools.chain.from_iterable(self._of(room, piece) for room, piece in pieces)
         kept = {edge.use.start: edge for edge in found if start <= edge.use.start and edge.use.end <= end}
         return tuple(kept[place] for place in sorted(kept))
+
+    def unbound_between(self, start: int, end: int) -> tuple[Name, ...]:
+        """Uses inside characters `start` to `end` that have no definition in this text, in text order.
+
+        Among them are the language's builtins, and whatever the rule does not follow.
+        """
+        first, last = self._byte(start), self._byte(end)
+        found: dict[int, Name] = {}
+        for room, (base, _, part, _) in self._room.between(first, last):
+            for use in part.opened:
+                name = self._name(base + use.start, base + use.end)
+                if name is not None and start <= name.start and name.end <= end and not link(room, use, base):
+                    found[name.start] = name
+        return tuple(found[place] for place in sorted(found))
 
     @cached_property
     def declared(self) -> tuple[Name, ...]:
@@ -115,6 +133,38 @@ class Analysis:
             return ()
         edges = self.edges_between(*span)
         return tuple(sorted({name for edge in edges for name in edge.definitions}, key=lambda n: n.start))
+
+    def piece_at(self, offset: int | None = None) -> tuple[int, int]:
+        """The characters of the top-level statement, or of the class's member, that `offset` is in.
+
+        `offset` twice between them.
+        """
+        place = self._place(offset)
+        byte, room, found = self._byte(place, behind=True), self._room, None
+        while (piece := room.at(byte)) is not None and piece.base <= byte <= piece.end:
+            found = piece
+            if piece.room is None or not piece.room.start <= byte <= piece.room.end:
+                break
+            room = piece.room
+        if found is None:
+            return place, place
+        return self._character(found.base), min(self._character(found.end), len(self.source))
+
+    def header_of(self, name: Name) -> tuple[int, int] | None:
+        """The characters of the statement that binds `name`, of a compound one only its header.
+
+        Decorators are not among them. None where nothing was parsed.
+        """
+        if self._source.tree is None:
+            return None
+        byte = self._byte(name.end, behind=True)
+        node = statement_at(self._source.tree.root_node, byte)
+        while node is not None and node.type in RULES[self.language].dress and node.named_child_count:
+            node = node.named_child(node.named_child_count - 1)
+        if node is None:
+            return None
+        end = header_end(node, byte)
+        return self._character(node.start_byte), min(self._character(end), len(self.source))
 
     def damaged_at(self, offset: int) -> bool:
         """Whether the piece of the file at `offset` did not parse."""
@@ -265,10 +315,10 @@ class Analysis:
         """The characters of the statement at `byte`, of a compound one its header."""
         if self._source.tree is None:
             return None
-        node = _statement_at(self._source.tree.root_node, byte)
+        node = statement_at(self._source.tree.root_node, byte)
         if node is None:
             return None
-        end = _header_end(node, byte)
+        end = header_end(node, byte)
         return self._character(node.start_byte), min(self._character(end), len(self.source))
 
 
@@ -292,30 +342,6 @@ def _outwards(
             bound = {key: [Placed(base, one) for one in found] for key, found in scope.bindings.items()}
             yield scope, bound, base + scope.end
         scope = scope.parent
-
-
-def _statement_at(root: Node, byte: int) -> Node | None:
-    """The innermost child of a body that ends at `byte` or goes on there.
-
-    From the outside in: a node's parent costs its depth to find, and the binding's own search by bytes ends
-    the process where it finds nothing (tree-sitter 0.26, `first_child_for_byte`).
-    """
-    node: Node | None = root
-    found = None
-    while node is not None:
-        inner = next((one for one in node.children if one.start_byte < byte <= one.end_byte), None)
-        if inner is not None and node.type in _BODIES:
-            found = inner if inner.is_named and inner.type not in _BODIES else None
-        node = inner
-    return found
-
-
-def _header_end(node: Node, byte: int) -> int:
-    for field in _INNER:
-        body = node.child_by_field_name(field)
-        if body is not None and body.type in _BODIES and body.start_byte >= byte - 1:
-            return body.start_byte
-    return node.end_byte
 
 
 def analyse(source: str, language: str, *, hole: int | None = None) -> Analysis:

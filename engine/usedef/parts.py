@@ -74,7 +74,7 @@ class Parts:
         else:
             first, last = body.start_byte, body.end_byte
             text = (source[start:first], source[last:end], last - first)
-        key = (kind, node.type, text, _shape(node) if node.has_error else None)
+        key = (kind, node.type, text, _shape(node, body) if node.has_error else None)
         found = self._now.get(key) or self._before.get(key)
         if found is None:
             found = _read(source, node, body, kind, self._rules)
@@ -82,8 +82,10 @@ class Parts:
         return found
 
 
-def _shape(node: Node) -> tuple[tuple[int, int], ...]:
+def _shape(node: Node, body: Node | None) -> tuple[tuple[int, int], ...]:
     """What tells trees of one text apart: damaged text can be parsed in several ways, by what is around it.
+
+    The members in `body` are pieces of their own, and not looked into.
 
     tree-sitter's own way to write a tree out calls itself for every level and ends the process where there
     are many.
@@ -92,7 +94,7 @@ def _shape(node: Node) -> tuple[tuple[int, int], ...]:
     while stack:
         one = stack.pop()
         found.append((one.kind_id, one.start_byte - base))
-        if one.child_count:
+        if one.child_count and one != body:
             stack.extend(one.children)
             found.append((-1, one.child_count))
     return tuple(found)

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 
-class Kind(Enum):
+class Kind(StrEnum):
     """How a binding gets its name into a scope."""
 
     ASSIGNED = "assigned"  # in force from `visible` on, replaces what was there

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.usedef.declares import Declares
 from engine.usedef.scopes import Binding, Branch, Kind, Scope
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Rules:
     unnamed: frozenset[str] = frozenset()  # names that bind nothing
     declares: frozenset[str] = frozenset()  # keywords that a name follows, for damaged code
     functions: frozenset[str] = frozenset()  # those of them that open a function
+    symbols: Declares = field(default_factory=Declares)  # what is found by a path
 
 
 class Reference(NamedTuple):

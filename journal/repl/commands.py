@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.errors import UsageError
-from journal.document import Cell
+from journal.document import REFERENCE_KINDS, Cell
 from journal.repl.session import Ran, Session
 from journal.run.plan import choose
 from journal.run.runner import label
@@ -75,7 +75,24 @@ def _cells(session: Session, argument: str) -> None:
 
 
 def _show(session: Session, argument: str) -> None:
-    session.say(session.journal.cell(argument).text)
+    cell = session.journal.cell(argument)
+    session.say(cell.text)
+    if cell.kind in REFERENCE_KINDS and cell.meta.get("symbol"):
+        _show_places(session, cell)
+
+
+def _show_places(session: Session, cell: Cell) -> None:
+    from journal.references import parse_reference, printable
+    from journal.resolvers.places import places
+
+    found = places(parse_reference(cell), root=session.workspace.root, path=session.path)
+    if found.problem:
+        session.say(f"  ! {printable(found.problem)}")
+    words = {"defined": "defined", "used": "used", "reached": "perhaps"}
+    for place in found.places:
+        session.say(f"  {words[place.how]:<8} {found.name}:{place.line}  {printable(place.text)}")
+    if found.places and not found.used:
+        session.say("  not used in this file")
 
 
 def _run(session: Session, argument: str) -> None:
@@ -147,7 +164,7 @@ COMMANDS: dict[str, Command] = {
         Command("steps", "", "the journal's steps; > marks where you are", _steps),
         Command("step", "[ID]", "be at this step (id, number, title); without ID, say which", _step, "steps"),
         Command("cells", "[all]", "the step's code cells and whether their results still stand", _cells),
-        Command("show", "CELL", "a cell's text", _show, "cells"),
+        Command("show", "CELL", "a cell's text; of a symbol's card, its uses too", _show, "cells"),
         Command("run", "CELL...", "run cells and what they need; `step` or `all` run more", _run, "cells"),
         Command("context", "", "the documents a suggestion reads at this step", _context),
         Command("python", "[CODE]", "type Python from here on, or run this line of it", _python),

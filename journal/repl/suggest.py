@@ -71,7 +71,7 @@ class EngineSuggest(AutoSuggest):
         return Request(
             prefix=prefix,
             suffix=suffix,
-            path="session.py" if python else "session.sh",
+            path="session.ipy" if python else "session.sh",
             language=language,
             documents=shot.documents,
             max_tokens=_MAX_TOKENS,

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine import grammars
-from journal.symbols import naming
+from engine.usedef.declares import declarations
+from engine.usedef.declares import text as text_of
+from journal.symbols.naming import declares
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -60,21 +62,6 @@ _LEADING = {
     "decorator",
     "attribute_declaration",
 }
-_FUNCTIONS = {
-    "function_definition",
-    "function_declaration",
-    "generator_function_declaration",
-    "method_definition",
-    "method_declaration",
-    "constructor_declaration",
-    "function_item",
-    "arrow_function",
-    "function_expression",
-    "lambda",
-    "func_literal",
-    "closure_expression",
-}
-_BARREN = {"string", "argument_list", "parameters", "attribute", "list", "dictionary", "comparison_operator"}
 _TYPED = {"typescript", "tsx", "java"}
 
 
@@ -88,22 +75,9 @@ def outline(text: str, language: str) -> Outline | None:
     lines = data.split(b"\n")
     if language == "markdown":
         return Outline(tuple(_headings(root, lines)))
-    return Outline(tuple(_declarations(root, lines, language)), damaged=root.has_error)
-
-
-def _declarations(root: Node, lines: list[bytes], language: str) -> list[Symbol]:
-    found: list[Symbol] = []
-    stack: list[tuple[Node, tuple[str, ...], bool]] = [(root, (), False)]
-    while stack:
-        node, scope, local = stack.pop()
-        declared = naming.names(node, language, local=local)
-        for name in declared:
-            found.append(_symbol(node, (*scope, *name), lines, language))
-        inner = (*scope, *(declared[0] if declared else naming.scope(node, language)))
-        deeper = local or node.type in _FUNCTIONS
-        if language != "python" or node.type not in _BARREN:
-            stack.extend((child, inner, deeper) for child in reversed(node.named_children))
-    return found
+    found = declarations(root, declares(language))
+    symbols = tuple(_symbol(node, path, lines, language) for node, path in found)
+    return Outline(symbols, damaged=root.has_error)
 
 
 def _symbol(node: Node, path: tuple[str, ...], lines: list[bytes], language: str) -> Symbol:
@@ -178,7 +152,7 @@ def _heading_marks(root: Node) -> list[tuple[int, int, str]]:
         node = stack.pop()
         if node.type in {"atx_heading", "setext_heading"}:
             content = node.child_by_field_name("heading_content")
-            title = naming.text(content) if content is not None else ""
+            title = text_of(content) if content is not None else ""
             marks.append((node.start_point.row, _level(node), plain(title)))
         elif node.type in {"document", "section"}:
             stack.extend(node.named_children)

@@ -76,7 +76,7 @@ ACTIONS: tuple[Action, ...] = (
     _a("run.interrupt", "journal", "ctrl+c x", "Run", "interrupt what runs"),
     _a("run.restart", "journal", "X", "Run", "restart shells and kernels; their variables are lost"),
     _a("run.type", "journal", "i", "Run", "type a line to the running cell"),
-    _a("run.fold-output", "journal", "o", "Run", "show all of the output, or less"),
+    _a("run.fold-output", "journal", "o", "Run", "show all of the output, or a symbol's uses; or less"),
     _a("run.copy-output", "journal", "Y", "Run", "copy the cell's output"),
     _a("edit.cell", "journal", "enter e", "Edit", "edit the cell", "edit"),
     _a("edit.in-editor", "journal", "E", "Edit", "edit the cell in $VISUAL or $EDITOR"),

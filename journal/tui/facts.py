@@ -17,6 +17,7 @@ from journal.tui.blocks.view import View
 
 if TYPE_CHECKING:
     from journal.references import Resolved
+    from journal.resolvers.places import Places
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Facts:
     past: dict[str, Lines] = field(default_factory=dict)
     resolved: Mapping[str, Resolved] = field(default_factory=dict)
     tokens: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, Places] = field(default_factory=dict)
     reading: Reading | None = None
     unfolded: set[str] = field(default_factory=set)
     editing: tuple[str, int] | None = None
@@ -47,6 +49,7 @@ class Facts:
             past=self.past.get(key),
             resolved=self.resolved.get(key),
             tokens=self.tokens.get(key, ""),
+            places=self.places.get(key),
             problems=self.problems(cell, journal),
             current=current,
             unfolded=key in self.unfolded,

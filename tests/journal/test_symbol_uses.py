@@ -33,10 +33,24 @@ def test_a_class_its_definition_and_its_uses() -> None:
 
 @pytest.mark.parametrize(
     ("path", "definitions", "lines"),
-    [("LIMIT", (1,), (5, 16)), ("Up.send", (7,), (10,)), ("make", (12,), (16,)), ("alias", (10,), ())],
+    [("LIMIT", (1,), (5, 16)), ("make", (12,), (16,)), ("alias", (10,), ()), ("size", (5,), ())],
 )
 def test_other_symbols(path: str, definitions: tuple[int, ...], lines: tuple[int, ...]) -> None:
     assert symbols.uses(SOURCE, "python", path) == symbols.Uses(definitions, lines)
+
+
+def test_a_member_is_also_looked_for_behind_dots_while_only_one_has_its_name() -> None:
+    assert symbols.uses(SOURCE, "python", "Up.send") == symbols.Uses((7,), (10,), reached=(8,))
+    another = SOURCE + "class Down:\n    def send(self): ...\n"
+    assert symbols.uses(another, "python", "Up.send") == symbols.Uses((7,), (10,))
+
+
+def test_members_that_are_no_names_have_places_too() -> None:
+    rust = "struct Up {\n  size: u8,\n}\nimpl Up {\n  fn send(&self) {\n    self.size; self.send();\n  }\n}\n"
+    assert symbols.uses(rust, "rust", "Up::size") == symbols.Uses((2,), reached=(6,))
+    assert symbols.uses(rust, "rust", "Up::send") == symbols.Uses((5,), reached=(6,))
+    script = "class Up {\n  send() {\n    this.send();\n  }\n}\n"
+    assert symbols.uses(script, "javascript", "Up.send") == symbols.Uses((2,), reached=(3,))
 
 
 def test_java_methods_and_go_functions() -> None:
@@ -60,4 +74,4 @@ def test_what_cannot_be_found_is_said(language: str, path: str, problem: str) ->
 
 
 def test_a_go_method_whose_receiver_is_not_written_yet() -> None:
-    assert symbols.uses("package a\n\nfunc () f() {}\n", "go", "f") == symbols.Uses((), ())
+    assert symbols.uses("package a\n\nfunc () f() {}\n", "go", "f") == symbols.Uses((3,), ())

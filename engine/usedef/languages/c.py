@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from engine.usedef.declares import Declares, text
 from engine.usedef.scopes import Branch, Kind, Scope
 from engine.usedef.walk import VALUE, Handler, Rules, Walk, block, only, skip
 
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
 _TAG = "tag:"
 _PLACES = frozenset({"translation_unit", "compound_statement", "preproc_ifdef", "preproc_if", "preproc_else"})
 _NAMES = frozenset({"identifier", "type_identifier", "primitive_type"})
+# What a path is made of; C++, which declares in the same way, has more of them.
+_IDENTIFIERS = frozenset({
+    "identifier", "field_identifier", "type_identifier", "namespace_identifier", "operator_name",
+    "destructor_name", "operator_cast",
+})  # fmt: skip
 
 
 def _function(walk: Walk, node: Node, scope: Scope, branch: Branch | None) -> None:
@@ -99,6 +106,43 @@ def _condition(walk: Walk, node: Node, scope: Scope, branch: Branch | None) -> N
     walk.children(node, scope)
 
 
+def _declared(node: Node, local: bool) -> Iterator[tuple[str, ...]]:
+    if local:
+        return
+    for declarator in node.children_by_field_name("declarator"):
+        path = _path(declarator)
+        if path:
+            yield path
+
+
+def _defined(node: Node, local: bool) -> Iterator[tuple[str, ...]]:
+    declarator = node.child_by_field_name("declarator")
+    path = _path(declarator) if declarator is not None else ()
+    if path:
+        yield path
+
+
+def _type(node: Node, local: bool) -> Iterator[tuple[str, ...]]:
+    name = node.child_by_field_name("name")
+    if name is not None and node.child_by_field_name("body") is not None:
+        yield _path(name)
+
+
+def _path(node: Node) -> tuple[str, ...]:
+    """`*a::Up<T>::send(int)` -> `a`, `Up`, `send`."""
+    if node.type in _IDENTIFIERS:
+        return (text(node).replace(" ", ""),)
+    if node.type == "qualified_identifier":
+        parts = (node.child_by_field_name("scope"), node.child_by_field_name("name"))
+        return tuple(name for part in parts if part is not None for name in _path(part))
+    inner = node.child_by_field_name("declarator") or node.child_by_field_name("name")
+    if inner is None:  # a reference declarator has no field for what it declares
+        inner = next((child for child in node.named_children if "declarator" in child.type), None)
+    if inner is None:
+        inner = next((child for child in node.named_children if child.type in _IDENTIFIERS), None)
+    return _path(inner) if inner is not None else ()
+
+
 _HANDLERS: dict[str, Handler] = {
     "function_definition": _function,
     "declaration": _declaration,
@@ -122,9 +166,19 @@ _HANDLERS: dict[str, Handler] = {
     "comment": skip,
 }
 
+DECLARES = Declares(
+    fields={"preproc_def": "name", "preproc_function_def": "name", "enumerator": "name"},
+    special={
+        "function_definition": _defined,
+        **dict.fromkeys(("declaration", "field_declaration", "type_definition"), _declared),
+        **dict.fromkeys(("struct_specifier", "union_specifier", "enum_specifier", "class_specifier"), _type),
+    },
+)
+
 RULES = Rules(
     handlers=_HANDLERS,
     identifiers={"identifier": (VALUE,), "type_identifier": (VALUE,)},
     open=frozenset({"preproc_ifdef", "preproc_if", "preproc_else", "preproc_elif", "linkage_specification"}),
     declares=frozenset({"struct", "union", "enum", "typedef"}),
+    symbols=DECLARES,
 )

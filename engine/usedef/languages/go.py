@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from engine.usedef.declares import Declares, last_identifier, text
 from engine.usedef.scopes import Branch, Kind, Scope
 from engine.usedef.walk import VALUE, Handler, Rules, Walk, block, nth, only, skip
 
@@ -136,6 +138,21 @@ def _qualified(walk: Walk, node: Node, scope: Scope, branch: Branch | None) -> N
     walk.push(node.child_by_field_name("package"), scope)
 
 
+def _method(node: Node, local: bool) -> Iterator[tuple[str, ...]]:
+    receiver, name = node.child_by_field_name("receiver"), node.child_by_field_name("name")
+    if name is None:
+        return
+    kind = receiver.named_child(0) if receiver is not None and receiver.named_child_count else None
+    subject = kind.child_by_field_name("type") if kind is not None else None
+    yield (last_identifier(subject), text(name)) if subject is not None else (text(name),)
+
+
+def _global(node: Node, local: bool) -> Iterator[tuple[str, ...]]:
+    if not local:
+        for name in node.children_by_field_name("name"):
+            yield (text(name),)
+
+
 _HANDLERS: dict[str, Handler] = {
     "function_declaration": _function,
     "method_declaration": _function,
@@ -170,6 +187,21 @@ _HANDLERS: dict[str, Handler] = {
     "comment": skip,
 }
 
+DECLARES = Declares(
+    fields=dict.fromkeys(
+        (
+            "function_declaration",
+            "type_spec",
+            "type_alias",
+            "method_elem",
+            "method_spec",
+            "field_declaration",
+        ),
+        "name",
+    ),
+    special={"method_declaration": _method, "var_spec": _global, "const_spec": _global},
+)  # fmt: skip
+
 RULES = Rules(
     handlers=_HANDLERS,
     identifiers={
@@ -180,4 +212,5 @@ RULES = Rules(
     unnamed=frozenset({"_"}),
     declares=frozenset({"var", "const", "type"}),
     functions=frozenset({"func"}),
+    symbols=DECLARES,
 )

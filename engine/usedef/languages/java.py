@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from engine.usedef.declares import Declares, text
 from engine.usedef.scopes import Branch, Kind, Scope
 from engine.usedef.walk import METHOD, TYPE, VALUE, Handler, Rules, Walk, block, nth, only, skip
 
@@ -179,6 +181,13 @@ def _labelled(walk: Walk, node: Node, scope: Scope, branch: Branch | None) -> No
         walk.push(child, scope)
 
 
+def _fields(node: Node, local: bool) -> Iterator[tuple[str, ...]]:
+    for declarator in node.children_by_field_name("declarator"):
+        name = declarator.child_by_field_name("name")
+        if name is not None:
+            yield (text(name),)
+
+
 _HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(
         [
@@ -233,6 +242,18 @@ _HANDLERS: dict[str, Handler] = {
     "block_comment": skip,
 }
 
+DECLARES = Declares(
+    fields=dict.fromkeys(
+        (
+            "class_declaration", "interface_declaration", "enum_declaration", "record_declaration",
+            "annotation_type_declaration", "method_declaration", "constructor_declaration",
+            "compact_constructor_declaration", "enum_constant",
+        ),
+        "name",
+    ),
+    special={"field_declaration": _fields, "constant_declaration": _fields},
+)  # fmt: skip
+
 RULES = Rules(
     handlers=_HANDLERS,
     identifiers={"identifier": (VALUE, TYPE), "type_identifier": (TYPE,)},
@@ -242,4 +263,5 @@ RULES = Rules(
         "record_declaration": "body",
     },
     declares=frozenset({"class", "interface", "enum", "record"}),
+    symbols=DECLARES,
 )

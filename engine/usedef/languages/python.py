@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from engine.usedef.declares import Declares, text
 from engine.usedef.scopes import Branch, Kind, Scope
 from engine.usedef.walk import VALUE, Handler, Rules, Walk, nth, only, skip
 
@@ -300,6 +302,22 @@ def _member_type(walk: Walk, node: Node, scope: Scope, branch: Branch | None) ->
     walk.push(nth(node), scope, branch)
 
 
+def _assigned(node: Node, local: bool) -> Iterator[tuple[str, ...]]:
+    left = node.child_by_field_name("left")
+    if local or left is None:
+        return
+    targets = [left] if left.type == "identifier" else left.named_children
+    for target in targets:
+        if target.type == "identifier" and left.type in {"identifier", "pattern_list", "tuple_pattern"}:
+            yield (text(target),)
+
+
+def _alias(node: Node, local: bool) -> Iterator[tuple[str, ...]]:
+    left = node.child_by_field_name("left")
+    if left is not None:
+        yield (text(left).partition("[")[0],)
+
+
 _HANDLERS: dict[str, Handler] = {
     "function_definition": _function,
     "parameters": _loose_parameters,
@@ -332,6 +350,14 @@ _HANDLERS: dict[str, Handler] = {
     "comment": skip,
 }
 
+DECLARES = Declares(
+    fields={"function_definition": "name", "class_definition": "name"},
+    special={"assignment": _assigned, "type_alias_statement": _alias},
+    barren=frozenset({
+        "string", "argument_list", "parameters", "attribute", "list", "dictionary", "comparison_operator",
+    }),
+)  # fmt: skip
+
 RULES = Rules(
     handlers=_HANDLERS,
     identifiers={"identifier": (VALUE,)},
@@ -340,4 +366,5 @@ RULES = Rules(
     final=True,
     declares=frozenset({"class", "import", "as", "for"}),
     functions=frozenset({"def"}),
+    symbols=DECLARES,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engine.usedef.declares import Declares, last_identifier
 from engine.usedef.scopes import Branch, Kind, Scope
 from engine.usedef.walk import MACRO, TYPE, VALUE, Handler, Rules, Walk, block, nth, skip
 
@@ -268,6 +269,12 @@ def _variant(walk: Walk, node: Node, scope: Scope, branch: Branch | None) -> Non
             walk.push(child, scope)
 
 
+def _opened(node: Node) -> tuple[str, ...]:
+    """The path of an `impl`'s items: its type."""
+    subject = node.child_by_field_name("type") if node.type == "impl_item" else None
+    return (last_identifier(subject),) if subject is not None else ()
+
+
 _HANDLERS: dict[str, Handler] = {
     "function_item": _function,
     "function_signature_item": _function,
@@ -310,6 +317,18 @@ _HANDLERS: dict[str, Handler] = {
     "block_comment": skip,
 }
 
+DECLARES = Declares(
+    fields=dict.fromkeys(
+        (
+            "function_item", "function_signature_item", "struct_item", "enum_item", "union_item",
+            "trait_item", "mod_item", "const_item", "static_item", "type_item", "macro_definition",
+            "enum_variant", "field_declaration", "associated_type",
+        ),
+        "name",
+    ),
+    opens=_opened,
+)  # fmt: skip
+
 RULES = Rules(
     handlers=_HANDLERS,
     identifiers={
@@ -321,4 +340,5 @@ RULES = Rules(
     unnamed=frozenset({"_"}),
     declares=frozenset({"let", "struct", "enum", "trait", "mod", "const", "static", "type", "union"}),
     functions=frozenset({"fn"}),
+    symbols=DECLARES,
 )

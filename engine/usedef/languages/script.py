@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from engine.usedef.declares import Declares, text
 from engine.usedef.scopes import Branch, Kind, Scope
 from engine.usedef.walk import TYPE, VALUE, Handler, Rules, Walk, block, nth, only, skip
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
 _BOTH = (VALUE, TYPE)
 _NAMES = frozenset({"identifier", "shorthand_property_identifier_pattern"})
+_VALUES = frozenset({"arrow_function", "function_expression", "generator_function", "class"})
 _PATTERNS = frozenset({"object_pattern", "array_pattern", "rest_pattern"})
 
 
@@ -229,6 +232,34 @@ _FUNCTIONS = [
     "call_signature", "construct_signature",
 ]  # fmt: skip
 
+
+def _variable(node: Node, local: bool) -> Iterator[tuple[str, ...]]:
+    name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
+    if (
+        name is not None
+        and name.type == "identifier"
+        and (not local or (value is not None and value.type in _VALUES))
+    ):
+        yield (text(name),)
+
+
+def _pair(node: Node, local: bool) -> Iterator[tuple[str, ...]]:
+    key, value = node.child_by_field_name("key"), node.child_by_field_name("value")
+    if key is not None and value is not None and value.type in _VALUES:
+        yield (text(key).strip("'\""),)
+
+
+def _assigned(node: Node, local: bool) -> Iterator[tuple[str, ...]]:
+    left = node.child_by_field_name("left")
+    if local or left is None or left.type != "member_expression":
+        return
+    parts = [
+        part for part in text(left).split(".") if part not in {"prototype", "module", "exports", "window"}
+    ]
+    if parts and all(part.isidentifier() for part in parts):
+        yield tuple(parts)
+
+
 _HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(_FUNCTIONS, _function),
     "formal_parameters": _loose_parameters,
@@ -266,6 +297,23 @@ _HANDLERS: dict[str, Handler] = {
     "comment": skip,
 }
 
+DECLARES = Declares(
+    fields={
+        **dict.fromkeys(
+            (
+                "function_declaration", "generator_function_declaration", "class_declaration",
+                "abstract_class_declaration", "method_definition", "method_signature",
+                "abstract_method_signature", "function_signature", "interface_declaration",
+                "type_alias_declaration", "enum_declaration", "internal_module", "module",
+                "public_field_definition", "property_signature",
+            ),
+            "name",
+        ),
+        "field_definition": "property",
+    },
+    special={"variable_declarator": _variable, "pair": _pair, "assignment_expression": _assigned},
+)  # fmt: skip
+
 RULES = Rules(
     handlers=_HANDLERS,
     identifiers={
@@ -277,4 +325,5 @@ RULES = Rules(
     dress=frozenset({"export_statement"}),
     declares=frozenset({"class", "let", "const", "var", "interface", "type", "enum"}),
     functions=frozenset({"function"}),
+    symbols=DECLARES,
 )

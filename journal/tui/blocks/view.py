@@ -12,6 +12,7 @@ from journal.session.standing import Standing
 
 if TYPE_CHECKING:
     from journal.references import Resolved
+    from journal.resolvers.places import Places
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class View:
 
     `title` is the journal's (for the front matter), `sides` a conflict's. `run` is the cell's run of this
     session, `standing` the last recorded one and `past` what that printed; `resolved` is where a reference
-    leads to and `tokens` what it costs; `edit_rows` is how many rows its editor takes
-    (0: it is not being edited); `seconds` how long it has been running.
+    leads to, `tokens` what it costs and `places` where its symbol is used; `edit_rows` is how many rows its
+    editor takes (0: it is not being edited); `seconds` how long it has been running.
     """
 
     cell: Cell
@@ -34,6 +35,7 @@ class View:
     past: Lines | None = None
     resolved: Resolved | None = None
     tokens: str = ""
+    places: Places | None = None
     problems: tuple[Problem, ...] = ()
     current: bool = False
     unfolded: bool = False

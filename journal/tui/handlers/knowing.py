@@ -17,6 +17,7 @@ from journal.tui.handlers.base import Base
 
 if TYPE_CHECKING:
     from journal.references import Resolved
+    from journal.resolvers.places import Places
     from journal.watch import Watcher
 
 DELAY_SECONDS = 0.15
@@ -30,6 +31,7 @@ class Found:
     standing: dict[str, Standing]
     past: dict[str, Lines]
     resolved: dict[str, Resolved]
+    places: dict[str, Places]
     reading: Reading
 
 
@@ -57,10 +59,10 @@ class Knowing(Base):
             return
         self._searching = True
         journal, step = self.session.journal, self.session.step
-        wanted = set(self.facts.past) | set(self.execution.runs)
+        wanted, unfolded = set(self.facts.past) | set(self.execution.runs), set(self.facts.unfolded)
 
         def work() -> Found:
-            return self._find(journal, step, wanted)
+            return self._find(journal, step, wanted, unfolded)
 
         def done(found: Found) -> None:
             self._searching = False
@@ -71,17 +73,28 @@ class Knowing(Base):
 
         self.background("facts", work, done)
 
-    def _find(self, journal: Journal, step: Cell | None, known: set[str]) -> Found:
+    def _find(self, journal: Journal, step: Cell | None, known: set[str], unfolded: set[str]) -> Found:
         standing = standings(journal, self.execution.runner)
         past = past_outputs((key, one) for key, one in standing.items() if key not in known)
         resolved = look_up(self.session, journal)
         reading = self.meter.estimate(self.meter.read(journal, step))
-        return Found(journal, standing, past, resolved, reading)
+        return Found(journal, standing, past, resolved, self._places(resolved, unfolded), reading)
+
+    def _places(self, resolved: dict[str, Resolved], unfolded: set[str]) -> dict[str, Places]:
+        """Where the symbols of unfolded cards are used."""
+        shown = {key: resolved[key].reference for key in unfolded if key in resolved}
+        if not shown:
+            return {}
+        from journal.resolvers.places import places
+
+        root, path = self.session.workspace.root, self.session.path
+        return {key: places(one, root=root, path=path) for key, one in shown.items() if one.symbol}
 
     def _know(self, found: Found) -> None:
         self.facts.standing = found.standing
         self.facts.past.update(found.past)
         self.facts.resolved = found.resolved
+        self.facts.places = found.places
         self._elsewhere = {
             key: f"~{about_tokens(one.document.text):,} tokens"
             for key, one in found.resolved.items()

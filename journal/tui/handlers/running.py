@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from journal.document import Cell
+from journal.document import REFERENCE_KINDS, Cell
 from journal.session.execution import label
 from journal.tui.handlers.base import Base
 from journal.tui.screens.ask import AskScreen
@@ -135,10 +135,16 @@ class Running(Base):
 
     def action_run_fold_output(self) -> None:
         cell = self.cell
-        if cell is not None:
-            self.facts.unfolded ^= {cell.key}
-            self.cells.changed([cell.key])
-            self.cells.reveal()
+        if cell is None:
+            return
+        if cell.kind in REFERENCE_KINDS and not cell.meta.get("symbol"):
+            self.say("only a card of a symbol (file.py#Name) has definitions and uses to show")
+            return
+        self.facts.unfolded ^= {cell.key}
+        if cell.kind in REFERENCE_KINDS:
+            self.look_again()
+        self.cells.changed([cell.key])
+        self.cells.reveal()
 
     def action_run_copy_output(self) -> None:
         cell = self.cell

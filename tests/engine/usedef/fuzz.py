@@ -18,6 +18,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from engine.usedef import LANGUAGES, Analysis, Document, analyse
+from engine.usedef.members import paths, reached
 from tests.engine.usedef import labelled_texts
 
 _WORDS = [
@@ -106,6 +107,20 @@ def check(found: Analysis, text: str) -> None:
             assert name.text == use.text
 
 
+def check_around(found: Analysis, text: str, place: int) -> None:
+    """What is asked of a place, of members and of names without a definition."""
+    start, end = found.piece_at(place)
+    assert 0 <= start <= end <= len(text)
+    edges = {edge.use for edge in found.edges}
+    unbound = found.unbound_between(0, len(text))
+    assert not edges.intersection(unbound), "a use has definitions or it has none"
+    for name in (*unbound, *(one for _, one in paths(found)), *reached(found, "a")):
+        assert text[name.start : name.end] == name.text
+    for name in found.declared:
+        first, last = found.header_of(name) or (0, 0)
+        assert 0 <= first <= last <= len(text)
+
+
 def cases(count: int, seed: int, *, longest: int = 6000) -> Iterator[tuple[str, str, random.Random]]:
     """Languages and damaged texts."""
     random_ = random.Random(seed)
@@ -120,7 +135,9 @@ def one(language: str, text: str, random_: random.Random) -> None:
     """One file: whole, with a hole, and after an edit."""
     way, place = random_.randrange(3), random_.randint(0, len(text))
     if way == 0:
-        check(analyse(text, language), text)
+        whole = analyse(text, language)
+        check(whole, text)
+        check_around(whole, text, place)
         return
     if way == 1:
         found = analyse(text, language, hole=place)
@@ -130,6 +147,7 @@ def one(language: str, text: str, random_: random.Random) -> None:
         found = document.edit(place, end, random_.choice(_WORDS))
         text = document.source
     check(found, text)
+    check_around(found, text, min(place, len(text)))
     found.needed_at()
     for name in found.names_at():
         assert name.definitions

@@ -212,3 +212,23 @@ def test_damaged_depths_do_not_end_the_process(language: str, source: str) -> No
     assert analysis.source == document.source
     for name in analysis.names_at(len(source)):
         assert name.definitions
+
+
+def test_uses_without_a_definition() -> None:
+    source = "import os\n\ndef f(a):\n    return os.join(a, b, [c for c in d]), print\n"
+    found = analyse(source, "python")
+    assert [name.text for name in found.unbound_between(0, len(source))] == ["b", "d", "print"]
+    assert found.unbound_between(0, source.index("b, ")) == ()
+
+
+def test_a_function_with_what_is_in_it_is_one_piece_and_has_a_header() -> None:
+    source = "x = 1\n\nclass A:\n    @deco\n    def f(\n        self, a\n    ) -> int:\n        return a\n"
+    found = analyse(source, "python")
+    piece = source[slice(*found.piece_at(source.index("return")))]
+    assert piece.startswith("@deco\n    def f(")
+    assert piece.endswith("return a")
+    headers = {name.text: source[slice(*found.header_of(name) or (0, 0))] for name in found.declared}
+    assert headers["f"].rstrip() == "def f(\n        self, a\n    ) -> int:"
+    assert headers["x"] == "x = 1"
+    assert headers["A"].strip() == "class A:"
+    assert found.piece_at(6) == (6, 6)
