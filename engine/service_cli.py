@@ -144,11 +144,12 @@ def _described(found: Found) -> list[str]:
 
 def _engine(told: dict[str, Any]) -> list[str]:
     """What the engine says of itself, in the words of `steerway status`."""
-    from engine.standing import describe, describe_caches, describe_cost
+    from engine.standing import describe, describe_caches, describe_cost, describe_heads
 
     reuse = told.get("reuse") or {}
     parts = {
         "reuse": describe(reuse),
+        "heads": describe_heads(reuse),
         "times": describe_cost(reuse.get("cost")),
         "cache": describe_caches(reuse),
     }

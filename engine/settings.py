@@ -28,7 +28,8 @@ ENVIRONMENT: dict[str, str] = {
     "STEERWAY_MODELS": "Folders that already hold model files, read only, separated like PATH.",
     "STEERWAY_REMOTE_KEY": "The remote engine's API key. Kept out of the settings file on purpose.",
     "STEERWAY_SHELL": "What runs `sh` cells, by name or path; otherwise bash, and sh where there is none.",
-    "STEERWAY_DEBUG": "On stderr: 1 timings, 2 also llama.cpp's log, 3 also the prompt.",
+    "STEERWAY_DEBUG": "On stderr: 1 timings, 2 also llama.cpp's log and which name looked up what"
+    " (docs/heads.md), 3 also the prompt.",
     "STEERWAY_CUDA": "Build: 1 for NVIDIA GPUs.",
     "STEERWAY_CUDA_ARCHITECTURES": "Build: which of them, as CMake names them.",
     "STEERWAY_PORTABLE": "Build: 1 for any CPU of this kind, not for this machine's.",
@@ -42,6 +43,13 @@ ENVIRONMENT: dict[str, str] = {
 
 
 Auto = Literal["auto"]
+
+# Kinds of heads (engine/injection/choice.py), of which the last three are ways to give the same ones.
+_WAYS = "definitions|sink-only|re-weight"
+_HEADS = (
+    rf"^(auto|off|(?!.*({_WAYS}).*({_WAYS}))"
+    rf"(dormant|previous|{_WAYS})(\s*,\s*(dormant|previous|{_WAYS}))*)$"
+)
 
 # Values that were allowed once, and what to do instead.
 RETIRED: dict[tuple[str, str], str] = {
@@ -81,6 +89,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " writes; empty for none."
         ),
     ] = ""
+    heads: Annotated[
+        str,
+        Meta(
+            pattern=_HEADS,
+            description="Attention heads that are given what they would find: auto, what the model's head"
+            " profile found worth it; off; or kinds (docs/heads.md), in effect for models with a profile.",
+            extra={
+                "allowed": "auto, off, or with commas some of dormant, previous, definitions, sink-only and"
+                " re-weight, of the last three one"
+            },
+        ),
+    ] = "auto"
     engine: Annotated[
         Literal["shared", "inline"],
         Meta(description="Where the model runs: shared, in one process for all front ends; inline, in each."),
@@ -303,7 +323,7 @@ def _row(field: msgspec.inspect.Field) -> Setting:
         variable=PREFIX + field.name.upper(),
         description=schema.get("description", ""),
         unit=extra.get("unit", ""),
-        allowed=_allowed(kind),
+        allowed=extra.get("allowed") or _allowed(kind),
         default=field.default,
     )
 

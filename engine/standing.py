@@ -41,6 +41,7 @@ def standing(path: Path, settings: Settings, library: Library) -> dict[str, Any]
         "repair": msgspec.to_builtins(gate.repair) if gate.mode == "documents" else None,
         "evidence": msgspec.to_builtins(gate.evidence),
         "selftest": msgspec.to_builtins(report),
+        "heads": _heads(path, sha256, state / "heads", settings, library),
         "cost": _cost(sha256, state / "cost", settings, library),
         "disk": _disk(settings),
     }
@@ -96,6 +97,13 @@ def describe_cost(cost: dict[str, Any] | None) -> list[str]:
     return lines
 
 
+def describe_heads(reuse: dict[str, Any]) -> list[str]:
+    """A line for a person on the heads that are given and why, out of either kind of status."""
+    from engine.injection import choice
+
+    return choice.describe(reuse.get("heads"))
+
+
 def describe_caches(reuse: dict[str, Any]) -> list[str]:
     """Lines for a person on what is kept in memory and on disk, out of either kind of status."""
     lines = []
@@ -115,6 +123,17 @@ def _evidence(evidence: dict[str, Any]) -> str:
         f" over chunks of one; exact match {evidence['match']:.1%} instead of {evidence['match_full']:.1%}"
         f" over {evidence['targets']} targets"
     )
+
+
+def _heads(path: Path, sha256: str, own: Path, settings: Settings, library: Library) -> dict[str, Any]:
+    from engine.injection import choice
+    from engine.models import header
+    from engine.models.variants import SOURCE_KEY
+
+    if not sha256 and settings.heads != "off":
+        return choice.off("known once the model has run here").status()
+    hashes = sha256, str(header.read(path).metadata.get(SOURCE_KEY, ""))
+    return choice.choose(settings.heads, hashes, own=own, features=library.features).status()
 
 
 def _selftest(sha256: str, folder: Path, settings: Settings, library: Library) -> Report | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,10 @@ class Checkpoint:
         self.load, self.save = load, save
 
 
+# From the places of a step's examples to their mean loss, whose gradients the parameters have then.
+Gradients = Callable[[Sequence[int]], float]
+
+
 def train(
     student: Network,
     teacher: Network,
@@ -82,6 +86,22 @@ def train(
     `tokens` int64 [sequences, positions] are gone through in a new order each time. A stopped run goes on at
     its last checkpoint, and the result is the same.
     """
+
+    def gradients(rows: Sequence[int]) -> float:
+        return _step(student, teacher, parts, tokens[list(rows)], rounded=training.rounded)
+
+    descend(parts, len(tokens), gradients, training, checkpoint, progress)
+
+
+def descend(
+    parts: Mapping[str, Trained],
+    count: int,
+    gradients: Gradients,
+    training: Training,
+    checkpoint: Checkpoint,
+    progress: Progress,
+) -> list[float]:
+    """As `train`, on `count` examples of any kind; the loss of each step, those of stopped runs too."""
     groups: dict[str, list[Tensor]] = {}
     for part in parts.values():
         for role, parameter in part.parameters.items():
@@ -90,27 +110,30 @@ def train(
         [{"params": found, "role": role} for role, found in groups.items()],
         betas=(0.9, 0.95), eps=1e-12, fused=True,
     )  # fmt: skip
-    done = _restore(checkpoint.load(), groups, optimiser)
+    state = checkpoint.load()
+    done = _restore(state, groups, optimiser)
+    found: list[float] = list(state.get("losses", ())) if state else []
     every = max(1, training.steps // _REPORTS)
     progress.begin(math.ceil(training.steps / every))
-    saved, losses = time.monotonic(), 0.0
+    saved, recent = time.monotonic(), 0.0
     for step in range(training.steps):
         if step >= done:
             for group in optimiser.param_groups:
                 group["lr"] = training.rates[group["role"]] * training.pace(step)
-            batch = _batch(tokens, training, step)
-            losses += _step(student, teacher, parts, batch, rounded=training.rounded)
+            found.append(gradients(_rows(count, training, step)))
+            recent += found[-1]
             optimiser.step()
             optimiser.zero_grad()
             for part in parts.values():
                 part.settle()
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                checkpoint.save(_state(step + 1, groups, optimiser))
+                checkpoint.save(_state(step + 1, groups, optimiser, found))
                 saved = time.monotonic()
         if (step + 1) % every == 0 or step + 1 == training.steps:
-            progress.step(f"step {step + 1}: KL {losses / every:.3f}", fresh=step >= done)
-            losses = 0.0
-    checkpoint.save(_state(training.steps, groups, optimiser))
+            progress.step(f"step {step + 1}: KL {recent / every:.3f}", fresh=step >= done)
+            recent = 0.0
+    checkpoint.save(_state(training.steps, groups, optimiser, found))
+    return found
 
 
 def _step(
@@ -138,22 +161,26 @@ def _step(
     return total
 
 
-def _batch(tokens: Tensor, training: Training, step: int) -> Tensor:
-    """The sequences of a step: each round takes all of them in an order of its own."""
+def _rows(count: int, training: Training, step: int) -> list[int]:
+    """The examples of a step, of `count`: each round takes all of them in an order of its own."""
     places = range(step * training.sequences, (step + 1) * training.sequences)
     orders: dict[int, Tensor] = {}
     rows = []
     for place in places:
-        turn, at = divmod(place, len(tokens))
+        turn, at = divmod(place, count)
         if turn not in orders:
             random = torch.Generator().manual_seed(training.seed * 1009 + turn)
-            orders[turn] = torch.randperm(len(tokens), generator=random)
+            orders[turn] = torch.randperm(count, generator=random)
         rows.append(int(orders[turn][at]))
-    return tokens[rows]
+    return rows
 
 
-def _state(step: int, groups: Mapping[str, list[Tensor]], optimiser: torch.optim.Adam) -> dict[str, Any]:
-    return {"step": step, "parameters": dict(groups), "optimiser": optimiser.state_dict()}
+def _state(
+    step: int, groups: Mapping[str, list[Tensor]], optimiser: torch.optim.Adam, losses: list[float]
+) -> dict[str, Any]:
+    return {
+        "step": step, "parameters": dict(groups), "optimiser": optimiser.state_dict(), "losses": losses,
+    }  # fmt: skip
 
 
 def _restore(

@@ -122,9 +122,7 @@ def run(path: Path, out: Path, options: Options, *, narrate: Narrate) -> Result:
     identity = {"source": sha256, "data": data.digest, **recipe.identity}
     with work.opened(_base(), identity) as kept:
         if done := kept.finished:
-            narrate(
-                f"goes on where an earlier run stopped: {done} of {found.layers} layers are solved, and read again"
-            )
+            narrate(f"goes on where an earlier run stopped: {done} of {found.layers} layers are solved")
         with told(sys.stderr) as progress:
             progress.begin(found.layers)
             outcome = layers.compress(source, data, recipe, kept, progress)

@@ -84,7 +84,7 @@ def inspect(path: Path) -> ModelFacts:
 
 
 def _label(found: Header) -> str:
-    """Its file type's name. A file that Steerway wrote has its source's: the weights' types tell what it is."""
+    """Its file type's name; one that Steerway wrote has its source's, and is what its weights' types say."""
     label = LABELS.get(_number(found, "general.file_type", -1), "")
     return f"from {label}" if label and SOURCE_KEY in found.metadata else label
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,6 +11,9 @@ from engine.prompt import Prompt
 from engine.request import DocumentUse
 from engine.runtime.context import Logits
 from engine.runtime.generate import Growing
+
+# By a token of a prompt, the tokens it looks up. None: nothing is looked up, and no edges are ever set.
+Edges = Mapping[int, Sequence[int]] | None
 
 
 @dataclass
@@ -35,12 +38,26 @@ class Account:
 class Reuse(Growing, Protocol):
     """A context whose content is reused from prompt to prompt."""
 
-    def run(self, prompt: Prompt, account: Account, *, patience_ms: float | None) -> Logits:
-        """Make the context hold `prompt`; the logits of its last token. Raises Aborted or EngineError."""
+    def run(
+        self, prompt: Prompt, account: Account, *, patience_ms: float | None, edges: Edges = None
+    ) -> Logits:
+        """Make the context hold `prompt`; the logits of its last token. Raises Aborted or EngineError.
+
+        Tokens that are computed for it look up what `edges` say.
+        """
         ...
 
-    def prepare(self, prompt: Prompt) -> int:
+    def prepare(self, prompt: Prompt, *, edges: Edges = None) -> int:
         """One bounded piece of idle work for `prompt`; returns how many are left. Raises Aborted."""
+        ...
+
+    def positions(self, prompt: Prompt) -> Sequence[int]:
+        """Where each token of `prompt`, run last and with edges, lies; -1 for one that was left out."""
+        ...
+
+    @property
+    def end(self) -> int:
+        """The position of the token that is appended next."""
         ...
 
     def status(self) -> dict[str, Any]:

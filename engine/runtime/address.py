@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from engine.errors import EngineUnavailable
+from engine.injection import profile
 from engine.settings import Settings, folders
 
 # sockaddr_un.sun_path holds 108 bytes on Linux, 104 on macOS, the end mark included.
@@ -54,11 +55,13 @@ class Spec:
 
     @property
     def name(self) -> str:
-        """Hex digits (16), others for another model or adapter file, other settings or another build."""
+        """Hex digits (16), others for another model, adapter or head profile, other settings or build."""
         kept = msgspec.structs.asdict(self.settings)
         settings = {key: value for key, value in kept.items() if key not in _NOT_OF_THE_ENGINE}
         home = folders()
         files = [_identity(path) for path in (self.model, self.settings.adapter) if path]
+        if self.settings.heads != "off":
+            files.append([*profile.stamps(home.state / "heads")])
         facts = [files, settings, build(), str(home.cache), str(home.state), os.geteuid()]
         data = msgspec.json.encode(facts, order="deterministic")
         return hashlib.blake2b(data, digest_size=_NAME_BYTES).hexdigest()

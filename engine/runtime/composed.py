@@ -22,11 +22,12 @@ from engine.kv.shelf import Shelf
 from engine.prompt import Prompt, Segment, Slice, Unit
 from engine.request import DocumentUse
 from engine.runtime import arrangement, together
-from engine.runtime.account import Account
+from engine.runtime.account import Account, Edges
 from engine.runtime.arrangement import Arrangement
 from engine.runtime.cells import Cells, Placed, Span
 from engine.runtime.context import Context, Logits
 from engine.runtime.encode import Encoder
+from engine.runtime.looking import placed, places
 from engine.runtime.shadow import divergence
 
 # A changed chunk is computed in place up to this many tokens; more is encoded as a unit.
@@ -70,8 +71,11 @@ class ComposedTokens:
         self._warm: tuple[int, ...] = ()
         self._together: tuple[list[str], dict[Unit, Unit]] = ([], {})
         self._known: tuple[tuple[int, ...], Logits] | None = None
+        self._places: Sequence[int] = ()
 
-    def run(self, prompt: Prompt, account: Account, *, patience_ms: float | None) -> Logits:
+    def run(
+        self, prompt: Prompt, account: Account, *, patience_ms: float | None, edges: Edges = None
+    ) -> Logits:
         """Make the context hold `prompt`; the logits of its last token. Raises Aborted or EngineError.
 
         Documents without rows are encoded for as long as `patience_ms` lasts, the most relevant first; what
@@ -86,11 +90,14 @@ class ComposedTokens:
             encoded = self._encode_missing(prompt, shelf, encoder, patience, account)
             encoder.release()
             plan = self._plan(prompt, shelf, patience)
+            if edges is not None:
+                self._places = places(plan, prompt)
+                self._context.set_edges(placed(edges, self._places).items())
             return self._lay(prompt, plan, account, shelf, encoded)
         finally:
             account.computed += self._cells.computed_tokens - computed
 
-    def prepare(self, prompt: Prompt) -> int:
+    def prepare(self, prompt: Prompt, *, edges: Edges = None) -> int:
         """One piece of idle work for `prompt`; how many are left. Raises Aborted.
 
         In this order: units that nothing is known of are encoded, the prompt is laid out, units known from
@@ -102,7 +109,7 @@ class ComposedTokens:
         if not unknown and self._warm != prompt.tokens:
             encoder.release()
             self._link(prompt, shelf)
-            self.run(prompt, Account(), patience_ms=0.0)
+            self.run(prompt, Account(), patience_ms=0.0, edges=edges)
             self._warm = prompt.tokens
             return len(inexact) + len(together.missing(shelf, self._twins(prompt)))
         strangers = together.missing(shelf, self._twins(prompt))
@@ -123,6 +130,15 @@ class ComposedTokens:
         if self._together[0] != units:
             self._together = units, together.twins(prompt)
         return self._together[1]
+
+    def positions(self, prompt: Prompt) -> Sequence[int]:
+        """Where each token of `prompt`, which was run last and with edges, lies; -1 for those left out."""
+        return self._places
+
+    @property
+    def end(self) -> int:
+        """The position of the token that is appended next."""
+        return self._cells.end
 
     def room(self) -> int:
         """How many tokens may still be appended."""
@@ -145,7 +161,7 @@ class ComposedTokens:
         """Logits behind the last token, float32 [vocabulary]; a view."""
         return self._context.logits()
 
-    def against_full(self, prompt: Prompt) -> float | None:
+    def against_full(self, prompt: Prompt, *, edges: Edges = None) -> float | None:
         """KL in nats of full attention's next token to that of the last `run`, which must be of `prompt`.
 
         Computes all of the prompt; None when that does not fit beside it. Raises Aborted.
@@ -155,12 +171,16 @@ class ComposedTokens:
             return None
         self._bias(0, 0, 0.0)
         try:
+            if edges is not None:
+                self._context.set_edges(edges.items(), sequence=_WORK)
             size = self._context.batch_tokens
             for start in range(0, len(tokens), size):
                 self._context.decode(tokens[start : start + size], start, sequence=_WORK)
             return divergence(self._context.logits(), self._known[1])
         finally:
             self._context.remove(0, sequence=_WORK)
+            if edges is not None:
+                self._context.set_edges((), sequence=_WORK)
 
     def known(self, prompt: Prompt) -> tuple[DocumentUse, ...]:
         """The prompt's documents; those whose rows are all known have the origin "loaded"."""

@@ -5,6 +5,7 @@ What `Context` has on the patched library; every argument that native code takes
 
 from __future__ import annotations
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.injection.choice import Choice
+from engine.injection.profile import Head, Kind
 from engine.runtime import extension
 
 Mode = Literal["inject", "re-weight"]
@@ -52,6 +55,29 @@ class GivenHead:
             raise ValueError(f"head {self.layer}.{self.head}: {shares} to {self.mode}")
         if not all(map(math.isfinite, self.constant)):
             raise ValueError(f"head {self.layer}.{self.head}: its constant is not finite")
+
+
+def heads_of(choice: Choice) -> list[GivenHead]:
+    """What a context is given for a choice."""
+    return [_given(kind, head, choice.boost) for kind, head in choice.heads]
+
+
+def _given(kind: Kind, head: Head, boost: float) -> GivenHead:
+    place = head.layer, head.head
+    if kind == "re-weight":
+        return GivenHead(*place, "re-weight", boost)
+    if kind == "sink-only":
+        return GivenHead(*place, constant=head.resting)
+    weight = head.share if kind == "definitions" else 0.0
+    previous = head.share if kind == "previous" else 0.0
+    return GivenHead(*place, weight=weight, previous=previous, constant=head.constant)
+
+
+def identity(choice: Choice) -> str:
+    """Hex digits (16) that stand for everything a choice changes in keys and values; "" for nothing."""
+    if not choice.heads:
+        return ""
+    return hashlib.blake2b(repr(heads_of(choice)).encode(), digest_size=8).hexdigest()
 
 
 class Given(ABC):

@@ -9,6 +9,7 @@ go, and they stay there. What `measure` found on this machine decides which type
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -88,6 +89,11 @@ def due(model: Path, *, also: Iterable[str] = ()) -> tuple[str, ...]:
     kinds = {BLOCKS[tensor.kind][0] for tensor in verify.check(model).tensors if tensor.kind in BLOCKS}
     kinds.update(also)
     return tuple(kind for kind in extension.packable() if kind in kinds and kind not in known)
+
+
+def machine_rests() -> bool:
+    """Whether the machine does little else: less than half of its processors' time in the last minute."""
+    return not hasattr(os, "getloadavg") or os.getloadavg()[0] < (os.cpu_count() or 1) / 2
 
 
 def measure(kinds: Iterable[str], *, cancel: Cancel | None = None) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.prompt import Prompt
 from engine.request import DocumentUse
-from engine.runtime.account import Account
+from engine.runtime.account import Account, Edges
 from engine.runtime.batch import Outputs
 from engine.runtime.context import Context, Logits
 
@@ -43,12 +43,16 @@ class CachedTokens:
         self._logits: Logits | None = None
         self._prompt_tokens = 0
 
-    def run(self, prompt: Prompt, account: Account, *, patience_ms: float | None = None) -> Logits:
+    def run(
+        self, prompt: Prompt, account: Account, *, patience_ms: float | None = None, edges: Edges = None
+    ) -> Logits:
         """Make the context hold `prompt`; the logits of its last token. Raises Aborted or EngineError.
 
         Everything is computed, whatever the patience: what is left out could not be put in later.
         """
         account.uses = prompt.uses
+        if edges is not None:
+            self._context.set_edges(edges.items())
         account.reused = self.keep(prompt.tokens)
         account.uses = tuple(_with_origin(prompt, account.reused))
         try:
@@ -56,9 +60,11 @@ class CachedTokens:
         finally:
             account.computed = max(0, len(self.tokens) - account.reused)
 
-    def prepare(self, prompt: Prompt) -> int:
+    def prepare(self, prompt: Prompt, *, edges: Edges = None) -> int:
         """Compute the prompt, if nothing was computed yet: there is room for one. 0. Raises Aborted."""
         if not self.tokens:
+            if edges is not None:
+                self._context.set_edges(edges.items())
             self.compute(prompt.tokens)
         return 0
 
@@ -113,6 +119,15 @@ class CachedTokens:
             self._read_back(tokens)
             raise
         self.tokens.extend(tokens)
+
+    def positions(self, prompt: Prompt) -> Sequence[int]:
+        """Where each token of `prompt` lies."""
+        return range(len(prompt.tokens))
+
+    @property
+    def end(self) -> int:
+        """The position of the token that is appended next."""
+        return len(self.tokens)
 
     def room(self) -> int:
         """How many tokens may still be appended."""

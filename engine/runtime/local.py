@@ -24,6 +24,7 @@ from engine.runtime.composed import ComposedTokens
 from engine.runtime.context import Aborted, Context
 from engine.runtime.generate import Generator, Run
 from engine.runtime.llama import Model
+from engine.runtime.looking import Looks, edges_of
 from engine.runtime.reuse import OUTPUTS, ReuseBuilder
 from engine.runtime.threads import Pace, default_threads
 from engine.settings import Settings
@@ -97,24 +98,40 @@ class LocalEngine:
         prompt = self._assemble(request)
         with Alarm(context.abort, cancel, budget_ms=None) as alarm:
             try:
-                return reuse.prepare(prompt) or self._see_to(reuse, prompt, cancel)
+                left = self._prepared(context, reuse, request, prompt)
+                return left or self._see_to(reuse, request, prompt, cancel)
             except Aborted:
                 return int(alarm.cancelled)
 
-    def _see_to(self, reuse: Reuse, prompt: Prompt, cancel: Cancel) -> int:
-        """Measure the machine, or check a composed prompt against full attention, when that is due."""
-        if not isinstance(reuse, ComposedTokens):
+    def _prepared(self, context: Context, reuse: Reuse, request: Request, prompt: Prompt) -> int:
+        known = self._looks.known(request, prompt)
+        if known is None:
+            return reuse.prepare(prompt)
+        try:
+            return reuse.prepare(prompt, edges=known.edges)
+        finally:
+            if not context.closed:
+                context.set_edges(())
+
+    def _see_to(self, reuse: Reuse, request: Request, prompt: Prompt, cancel: Cancel) -> int:
+        """Time kernels, measure the machine, or check a prompt against full attention, when that is due."""
+        if self._unmeasured and kernels.machine_rests():
+            kernels.measure(self._unmeasured[:1], cancel=cancel)
+            if not cancel.is_set():
+                self._unmeasured = self._unmeasured[1:]
+        elif not isinstance(reuse, ComposedTokens):
             return 0
-        if self._builder.calibrator.due:
+        elif self._builder.calibrator.due:
             self._builder.calibrator.run(cancel)
         elif self._builder.shadow.due():
-            self._check(reuse, prompt)
+            self._check(reuse, request, prompt)
         return 0
 
-    def _check(self, reuse: ComposedTokens, prompt: Prompt) -> None:
+    def _check(self, reuse: ComposedTokens, request: Request, prompt: Prompt) -> None:
         shadow = self._builder.shadow
         shadow.skip()
-        found = reuse.against_full(prompt)
+        known = self._looks.known(request, prompt)
+        found = reuse.against_full(prompt, edges=edges_of(known))
         if found is not None:
             shadow.observe(found)
         if shadow.verdict == "alarm":
@@ -162,13 +179,15 @@ class LocalEngine:
             stopper = Stopper(request)
             prompt = self._assemble(request)
             account, run = Account(), Run()
+            known = self._looks.known(request, prompt)
+            looking = self._looks.growing(reuse, context, request, prompt, known)
             try:
-                logits = reuse.run(prompt, account, patience_ms=request.patience_ms)
+                logits = reuse.run(prompt, account, patience_ms=request.patience_ms, edges=edges_of(known))
                 self._generator.generate(
                     request,
                     prompt,
                     logits,
-                    reuse,
+                    looking or reuse,
                     run=run,
                     alarm=alarm,
                     stopper=stopper,
@@ -178,11 +197,15 @@ class LocalEngine:
             except Aborted:
                 run.stop = "cancelled" if alarm.cancelled else "time"
                 run.text = stopper.finish(run.text).text
+            finally:
+                if looking is not None:
+                    looking.close()
             suggestion = self._suggestion(request, prompt, account, run, alarm)
         if account.work is not None and run.first_token_ms:
             self._builder.cost.observe(account.work, run.first_token_ms)
             self._builder.shadow.finished()
         debug.show(prompt, suggestion)
+        debug.show_heads(request, self._builder.choice, looking)
         return suggestion
 
     def _suggestion(
@@ -235,12 +258,22 @@ class LocalEngine:
         return self._context, self._reuse
 
     @cached_property
+    def _unmeasured(self) -> tuple[str, ...]:
+        """Types of weights for which the kernels of the next start are not chosen yet."""
+        return () if self._settings.kernels == "stock" else kernels.due(self._model.path)
+
+    @cached_property
     def _family(self) -> Family:
         return prompts.detect(self._model.metadata, self._model.special)
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
         return Vocabulary(self._model.pieces())
+
+    @cached_property
+    def _looks(self) -> Looks:
+        """Of the heads that the context was given, so not before it is open."""
+        return Looks(self._builder.choice, self._model.piece)
 
     @cached_property
     def _generator(self) -> Generator:

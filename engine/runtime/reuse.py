@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 from engine.errors import EngineError, SteerwayError
+from engine.injection import choice
+from engine.injection.choice import Choice
 from engine.kv import keys
 from engine.kv.budgets import Budgets
 from engine.kv.cost import CostModel
@@ -21,12 +23,14 @@ from engine.kv.settling import Settling
 from engine.kv.shelf import CHAIN_TOKENS, Shelf
 from engine.kv.store import Store
 from engine.models import digest
+from engine.models.variants import SOURCE_KEY
 from engine.prompt import Composition
 from engine.runtime import extension, selftest
 from engine.runtime.account import Reuse
 from engine.runtime.calibrate import Calibrator
 from engine.runtime.composed import ComposedTokens
 from engine.runtime.context import Context
+from engine.runtime.given import heads_of, identity
 from engine.runtime.kv import CHUNK_TOKENS, CachedTokens
 from engine.runtime.llama import Model
 from engine.runtime.shadow import ShadowCheck
@@ -108,6 +112,15 @@ class ReuseBuilder:
         )
         return gate_for(facts, self._settings, own=folders().state / "gates")
 
+    @cached_property
+    def choice(self) -> Choice:
+        """Which heads are given, and why; final once `open` was called."""
+        if self._settings.heads == "off":
+            return choice.off("the setting heads is off")
+        hashes = digest.of(self._model.path), self._model.metadata.get(SOURCE_KEY, "")
+        own, features = folders().state / "heads", extension.features()
+        return choice.choose(self._settings.heads, hashes, own=own, features=features)
+
     @property
     def composition(self) -> Composition | None:
         """How prompts are assembled; None for exact ones."""
@@ -173,6 +186,7 @@ class ReuseBuilder:
             "evidence": msgspec.to_builtins(self.gate.evidence),
             "selftest": msgspec.to_builtins(self._report),
             "shadow": self.shadow.status() if documents else None,
+            "heads": self.choice.status(),
             "cost": self.cost.status(),
             "memory": asdict(self._memory.stats()) if self._memory else None,
             "disk": asdict(self._store.stats()) | {"folder": str(self._store.folder)}
@@ -181,15 +195,26 @@ class ReuseBuilder:
         }
 
     def _context(self, tokens: int, *, batch: int, sequences: int, features: Sequence[str]) -> Context:
-        return Context(
+        given = self.choice.heads
+        context = Context(
             self._model,
             context_tokens=tokens,
             batch_tokens=batch,
             threads=self._threads,
             sequences=sequences,
             outputs=OUTPUTS,
-            features=features,
+            features=(*features, extension.HEADS) if given else features,
         )
+        if given:
+            self._give(context)
+        return context
+
+    def _give(self, context: Context) -> None:
+        try:
+            context.set_heads(heads_of(self.choice))
+        except (SteerwayError, ValueError) as error:
+            log.warning("no heads are given: %s", error)
+            self.choice = choice.off(str(error))
 
     def _composed(self) -> tuple[Context, Reuse]:
         cells = self._context_tokens + ENCODER_CELLS
@@ -203,6 +228,8 @@ class ReuseBuilder:
                 "chain": CHAIN_TOKENS,
                 "model": self._model_key,
             }
+            if given := identity(self.choice):
+                facts["heads"] = given
             facts["salt"] = self._store.salt() if self._store else b""
             _ = self.calibrator
         except BaseException:

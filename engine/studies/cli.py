@@ -282,12 +282,18 @@ def compression(
     help="Where the profile goes, its figure beside it; a folder of this model's own by default.",
 )
 @click.option(
+    "--refit",
+    metavar="PROFILE.json",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Only fit the heads of an earlier profile again, on --windows pieces, for the engine to give.",
+)
+@click.option(
     "--resume/--fresh", default=True, help="Go on where a run stopped (the default), or start over."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def heads(
     model: str | None, files: tuple[Path, ...], tokens: int, count: int, windows: int, seed: int,
-    out: Path | None, resume: bool, as_json: bool,
+    out: Path | None, refit: Path | None, resume: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Find out what attention heads look at in Python code, and which of them a program could replace.
 
@@ -296,11 +302,15 @@ def heads(
     ones and by constants, and the change of the predictions is measured on other files. Prints tables, writes
     a profile as JSON and a map of the heads. An interrupted run goes on where it stopped. Needs PyTorch.
 
+    What an engine needs to give these heads (the setting `heads`) is written beside the profile and kept for
+    the engine, which takes it in place of the one that came along.
+
     \b
     Examples:
       steerway study heads smollm2-135m
       steerway study heads --heads 12 --windows 2 -o profile.json
       steerway study heads my.gguf --files ~/src/project --json
+      steerway study heads my.gguf --refit profile.json --windows 6
     """
     from engine.compress.options import need_torch
     from engine.models import catalogue, digest, provision
@@ -310,12 +320,19 @@ def heads(
 
     need_torch()
     from engine.studies import heads as run
+    from engine.studies import heads_profile as given
     from engine.studies import heads_report as report
     from engine.studies import heads_table as table
 
     name = model or load().model
     path = provision.locate(name)
     shown = path.stem if catalogue.is_path(name) else name
+    if refit is not None:
+        with told(sys.stderr) as progress:
+            made = given.again(refit, shown, path, files=files, count=windows, progress=progress)
+        place = given.keep(made, out)
+        click.echo(given.laid_out(made).decode() if as_json else f"{made.why}\n{place}", nl=not as_json)
+        return
     plan = run.plan(
         shown, digest.of(path), path, files=files, heads=count, tokens=tokens, count=windows, seed=seed
     )
@@ -329,12 +346,150 @@ def heads(
         document = report.document(
             found, done, plan, threads=run.threads(), command=f"{command} --seed {seed}"
         )
+        made = given.profile_of(document, found, done, plan)
     figure = report.write(document, profile)
+    kept = [given.keep(made, profile.with_suffix(".heads.json")), given.keep(made)]
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
         table.show(document)
-        click.echo(f"{profile}\n{figure}")
+        click.echo("\n".join(map(str, (profile, figure, *kept))))
+
+
+@study.command()
+@click.argument("model", required=False)
+@click.option(
+    "--arms",
+    "named",
+    metavar="ARMS",
+    default="exact,sink",
+    show_default=True,
+    help="What definition heads follow: exact, last, shuffled, name, sink, with commas between them.",
+)
+@click.option(
+    "--kinds",
+    metavar="KINDS",
+    default="definition",
+    show_default=True,
+    help="Which heads are injected: definition, previous, dormant, with commas between them.",
+)
+@click.option(
+    "--heads",
+    "count",
+    metavar="K",
+    type=click.IntRange(1, 40),
+    default=16,
+    show_default=True,
+    help="How many heads the head study chooses, of all kinds.",
+)
+@click.option(
+    "--tokens",
+    metavar="N",
+    type=click.IntRange(1),
+    default=65_536,
+    show_default=True,
+    help="How many tokens each adapter is trained on.",
+)
+@click.option(
+    "--rank", metavar="N", type=click.IntRange(1, 256), default=16, show_default=True, help="Of the adapters."
+)
+@click.option(
+    "--window",
+    "longest",
+    metavar="N",
+    type=click.IntRange(64, 2048),
+    default=768,
+    show_default=True,
+    help="The longest piece of a file.",
+)
+@click.option(
+    "--windows",
+    metavar="N",
+    type=click.IntRange(1, 100),
+    default=8,
+    show_default=True,
+    help="How many pieces are judged on; more than before add to the results.",
+)
+@click.option(
+    "--files",
+    metavar="DIR|FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Python code to find heads in, train and judge on; Steerway's own by default. May be repeated.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to train; a GPU where torch sees one.",
+)
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(0), default=1, show_default=True, help="Chooses pieces."
+)
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Where adapters and results go; a folder of this run's own by default.",
+)
+@click.option(
+    "--resume/--fresh", default=True, help="Go on where a run stopped (the default), or start over."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+def adapt(
+    model: str | None, named: str, kinds: str, count: int, tokens: int, rank: int, longest: int, windows: int,
+    files: tuple[Path, ...], device: str, seed: int, out: Path | None, resume: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Adapt a model to injected heads, and measure how much of their cost comes back.
+
+    MODEL is a catalogue name or a GGUF file, default the model of the settings. The heads that `study heads`
+    chooses are injected while an adapter (LoRA) of all linear layers learns to give the unchanged model's
+    distributions again; once for each arm. Judged on other files: heads injected, with the adapter, the
+    adapter alone, layers left out, and the same in llama.cpp. Writes GGUF adapters and JSON, prints tables.
+    An interrupted run goes on where it stopped. Needs PyTorch.
+
+    \b
+    Examples:
+      steerway study adapt smollm2-135m
+      steerway study adapt smollm2-135m --arms exact,last,sink --tokens 200000 --out adapted
+      steerway study adapt --kinds definition,previous,dormant --tokens 5000000 --device cuda
+    """
+    from engine.compress.options import need_torch
+    from engine.models import catalogue, digest, provision
+    from engine.settings import folders, load
+    from engine.studies import results
+    from engine.studies.progress import told
+
+    need_torch()
+    from engine.studies import adapt as run
+    from engine.studies import adapt_report as report
+
+    arms, wanted = run.parse(named, run.ARMS, "--arms"), run.parse(kinds, run.KINDS, "--kinds")
+    name = model or load().model
+    path = provision.locate(name)
+    shown = path.stem if catalogue.is_path(name) else name
+    plan = run.plan(
+        shown, digest.of(path), path, files=files, heads_=count, longest=longest, windows_=windows, seed=seed,
+        kinds=wanted, arms=arms, rank=rank, tokens=tokens, device=device,
+        narrate=lambda line: click.echo(line, err=True),
+    )  # fmt: skip
+    folder = out or folders().state / "studies" / f"adapt-{shown}-{plan.digest}"
+    extra = "".join(f" --files {each}" for each in files)
+    command = (
+        f"steerway study adapt {shown}{extra} --arms {','.join(arms)} --kinds {','.join(wanted)}"
+        f" --heads {count} --tokens {tokens} --rank {rank} --window {longest} --windows {windows}"
+        f" --seed {seed}"
+    )
+    with results.opened(folder, plan.identity, fresh=not resume) as done:
+        found = run.measure_all(plan, path, folder, done, lambda: told(sys.stderr))
+        document = report.document(found, done, plan, threads=run.threads(), command=command)
+    written = report.write(document, folder)
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        report.show(document)
+        click.echo(str(written))
 
 
 def _measured(plan: Plan, path: Path, folder: Path, *, resume: bool, command: str) -> dict[str, Any]:

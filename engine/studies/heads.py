@@ -22,6 +22,7 @@ from engine.heads.trunk import Score, Trunk, threads
 from engine.heads.windows import Window
 from engine.reference.source import Source
 from engine.runtime.llama import Model
+from engine.studies.heads_profile import constants
 from engine.studies.kv_reuse import Progress
 from engine.studies.results import Results
 
@@ -181,6 +182,8 @@ def measure_all(plan: Plan, path: Path, results: Results, progress: Progress) ->
             made = experiments.edits(head, "exact")
             assert isinstance(made, Replace)
             results.add(key, {"size": bench.size(made)})
+        if (key := f"given {head.name}") not in results:
+            results.add(key, constants(head, bench))
     return Found(screens, tuple(heads), tuple(arm for arms in stages for arm in arms if arm.edits), trunk)
 
 

@@ -116,7 +116,7 @@ MARKS = {"todo": "○", "doing": "◐", "done": "●", "dropped": "×"}
 
 
 def _show(report: dict[str, Any]) -> None:
-    from engine.standing import describe, describe_caches, describe_cost
+    from engine.standing import describe, describe_caches, describe_cost, describe_heads
 
     journal = report["journal"] or "none: create one with `steerway new NAME`"
     title = f"  {report['title']}" if report["title"] else ""
@@ -131,6 +131,7 @@ def _show(report: dict[str, Any]) -> None:
     features = ", ".join(engine["features"]) or "none (stock library)"
     _section("llama.cpp", [f"{engine['llama_cpp'] or 'missing'}, patched features: {features}"])
     _section("reuse", describe(engine["reuse"]))
+    _section("heads", describe_heads(engine["reuse"]))
     _section("speed", describe_cost(engine["reuse"].get("cost")))
     _section("cache", describe_caches(engine["reuse"]))
     _section("documents", _document_lines(engine["documents"]))

@@ -12,6 +12,8 @@ import pytest
 
 from engine import diagnosis
 from engine.errors import ModelFileCorrupt
+from engine.injection import profile
+from engine.injection.profile import Head, HeadProfile, Made
 from engine.kv import cost_file, gate
 from engine.kv.cost import CostModel, Costs, Work
 from engine.kv.gate import Evidence, Repair, Study
@@ -20,7 +22,7 @@ from engine.runtime import selftest
 from engine.runtime.probe import Library
 from engine.runtime.selftest import Report
 from engine.settings import Settings, folders
-from engine.standing import NEEDED, describe, describe_caches, describe_cost, standing
+from engine.standing import NEEDED, describe, describe_caches, describe_cost, describe_heads, standing
 
 PATCHED = Library(version="1", features=NEEDED, build="b1")
 EVIDENCE = Evidence(
@@ -145,6 +147,26 @@ def test_what_an_engine_adds_is_shown_too() -> None:
         "disk 0 of 0 MB, 3 pieces (nothing is kept on disk: its budget is 0)",
     ]
     assert describe({}) == []
+
+
+def test_heads_that_are_given_and_why(model: Path) -> None:
+    def said(heads: str, *features: str) -> list[str]:
+        library = replace(PATCHED, features=(*NEEDED, *features))
+        return describe_heads(standing(model, Settings(threads=2, heads=heads), library))
+
+    none = "no head profile of this model; `steerway study heads` makes one"
+    assert said("auto", "heads") == said("dormant", "heads") == [f"off: {none}"]
+    found = HeadProfile(
+        model="tiny", sha256=digest.of(model), default=("dormant",), why="they cost nothing", boost=1.0,
+        made=Made("", (), 0), heads=(Head(0, 1, "dormant", "sink", 1.0),),
+    )  # fmt: skip
+    profile.save(found, folders().state / "heads" / f"{found.sha256}.json")
+    assert said("auto", "heads") == ["1 dormant: they cost nothing"]
+    assert said("auto") == ["off: this llama-cpp-python lacks heads"]
+    assert said("off", "heads") == ["off: the setting heads is off"]
+    assert describe_heads({}) == []
+    digest.forget(model)
+    assert said("dormant", "heads") == ["off: known once the model has run here"]
 
 
 def test_the_doctor_warns_of_a_failed_self_test(studied: Path, monkeypatch: pytest.MonkeyPatch) -> None:

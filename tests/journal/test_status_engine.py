@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.documents import Document
+from engine.models import digest, provision
 from engine.open import wanted
 from engine.request import Request
 from engine.settings import load
@@ -49,6 +50,24 @@ def test_without_one_it_says_how_it_would_be(folder: Path, capsys) -> None:
     assert said["running"] is False
     assert said["documents"] == []
     assert said["reuse"]["mode"] in ("documents", "prefix")
+    assert said["reuse"]["heads"]["given"] == {}
+
+
+@pytest.mark.parametrize(
+    ("heads", "line"),
+    [
+        ("auto", "heads      off: no kind is on by default; change of NLL in nats a token: dormant "),
+        ("dormant", "heads      1 dormant: the setting heads is dormant"),
+        ("off", "heads      off: the setting heads is off"),
+    ],
+)
+def test_it_says_which_heads_are_given_and_why(
+    folder: Path, capsys, monkeypatch: pytest.MonkeyPatch, heads: str, line: str
+) -> None:
+    monkeypatch.setenv("STEERWAY_HEADS", heads)
+    digest.of(provision.locate(load().model))
+    assert run(["status"]) == 0
+    assert [each for each in capsys.readouterr().out.splitlines() if each.startswith(line)]
 
 
 def test_with_one_it_says_how_it_is(folder: Path, capsys) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from engine.request import Cancel
+from engine.request import Cancel, Request
 from engine.runtime import extension, kernels
 from engine.runtime.extension import MATMUL, PACKED
 from engine.runtime.kernels import Measured
+from engine.runtime.local import LocalEngine
+from engine.settings import Settings
 
 FAST, SLOW = (10, 100), (20, 200)
 
@@ -101,3 +104,23 @@ def test_what_a_model_needs_is_measured_once(small_model: Path, default_model: P
     known({"Q8_0": {"packed": FAST, "stock": SLOW}})
     assert kernels.due(small_model) == ("Q4_1",)
     assert kernels.due(default_model) == ("Q5_0", "Q4_K", "Q6_K")
+
+
+@pytest.mark.model
+def test_the_engine_measures_when_it_and_the_machine_are_idle(
+    small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(kernels, "measure", lambda kinds, **_: asked.extend(kinds))
+    monkeypatch.setattr(kernels, "machine_rests", lambda: False)
+    request = Request("def double(number):\n    return ", "\n")
+    with closing(LocalEngine(small_model, n_ctx=256)) as engine:
+        assert engine.prepare(request, cancel=Cancel()) == 0
+        assert asked == []
+        monkeypatch.setattr(kernels, "machine_rests", lambda: True)
+        for _ in range(3):
+            assert engine.prepare(request, cancel=Cancel()) == 0
+    assert asked == ["Q4_1", "Q8_0"]
+    with closing(LocalEngine(small_model, n_ctx=256, settings=Settings(kernels="stock"))) as engine:
+        engine.prepare(request, cancel=Cancel())
+    assert asked == ["Q4_1", "Q8_0"]
