@@ -1,0 +1,1 @@
+"""One module for each `steerway study` command; nothing heavy is imported before a command runs."""
