@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, get_args
 
 from engine.injection import profile as profiles
@@ -17,6 +18,7 @@ WAYS: tuple[Kind, ...] = ("definitions", "sink-only", "re-weight")
 LOOKS_UP: tuple[Kind, ...] = ("definitions", "re-weight")
 # All heads that look something up share one set of edges: to the last token of a definition's name.
 ORACLE = "name"
+_COLUMNS = 100  # of a line of status
 _OF_KIND: Mapping[Kind, str] = {"dormant": "dormant", "previous": "previous"}
 
 
@@ -83,11 +85,11 @@ def words(setting: str) -> tuple[Kind, ...]:
 
 
 def describe(status: Mapping[str, Any] | None) -> list[str]:
-    """A line for a person out of `Choice.status`; none of an engine that says nothing."""
+    """Lines for a person out of `Choice.status`; none of an engine that says nothing."""
     if not status:
         return []
     given = ", ".join(f"{count} {kind}" for kind, count in status["given"].items())
-    return [f"{given or 'off'}: {status['reason']}"]
+    return wrap(f"{given or 'off'}: {status['reason']}", _COLUMNS)
 
 
 def _given(profile: HeadProfile, kinds: Sequence[Kind], reason: str) -> Choice:

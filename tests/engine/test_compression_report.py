@@ -70,7 +70,8 @@ def test_files(document: dict[str, Any], tmp_path: Path) -> None:
     assert json.loads((tmp_path / "compression.json").read_text())["rows"][1]["name"] == "q4_0 gptq"
     figure = ET.fromstring((tmp_path / "compression.svg").read_text())
     texts = [element.text for element in figure.iter("{http://www.w3.org/2000/svg}text")]
-    assert set(ROWS) <= set(texts)
+    assert {*ROWS} - {"s24_0 magnitude"} <= {*texts}
+    assert "s24_0 magnitude (900x)" in texts, "beyond the axis it says how much"
     assert any("A <fast> one" in (text or "") for text in texts)
 
 
