@@ -11,6 +11,7 @@ from engine.prompt import Prompt
 from engine.request import Request
 from engine.usedef import LANGUAGES, Analysis, Document
 from engine.usedef.offsets import Offsets as Bytes
+from engine.usedef.recent import change
 
 _FILES = 4  # whose analysis is kept, for the next keystroke
 Piece = Callable[[int], bytes]
@@ -90,21 +91,5 @@ def _spelled(tokens: tuple[int, ...], piece: Piece) -> bytes:
 
 def _bring(document: Document, text: str) -> None:
     """Make `document` read `text`, by one edit of what differs."""
-    old = document.source
-    if old == text:
-        return
-    start = _common(old, text)
-    end = _common(old[start:][::-1], text[start:][::-1])
-    document.edit(start, len(old) - end, text[start : len(text) - end])
-
-
-def _common(one: str, other: str) -> int:
-    """Characters that both begin with; by halves, as comparing slices is much faster than characters."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    if document.source != text:
+        document.edit(*change(document.source, text))
