@@ -20,7 +20,7 @@ from engine.compress import text
 from engine.compress.text import CODE, Piece
 
 _PIECES_A_FILE = 4
-_TELLING_CHARACTERS = 60
+_TELLING_CHARACTERS = 60  # lines as long hardly meet by chance
 _SHARED_LINES = 2
 _DOCSTRING_CHARACTERS = 200
 # The language reference that is judged by; and what is no text that people write.
@@ -33,9 +33,9 @@ def training(chosen: Path | None, start: Path) -> Iterator[Piece]:
     Prose and code are about half each. Pieces that share lines with what is judged by are left out. Raises
     UsageError when `chosen` holds no text.
     """
-    judged = _lines(piece.text for piece in text.held_out(chosen))
+    judged = telling_lines(piece.text for piece in text.held_out(chosen))
     found = _installed(start) if chosen is None else text.calibration(chosen, start)
-    yield from (piece for piece in found if not _shares(piece, judged))
+    yield from (piece for piece in found if not shares(piece.text, judged))
 
 
 def _installed(start: Path) -> Iterator[Piece]:
@@ -48,14 +48,15 @@ def _installed(start: Path) -> Iterator[Piece]:
     )
 
 
-def _lines(texts: Iterable[str]) -> set[str]:
-    """Long lines, which hardly meet by chance."""
+def telling_lines(texts: Iterable[str]) -> set[str]:
+    """Lines that are long enough to tell where they are from."""
     found = (line.strip() for text in texts for line in text.split("\n"))
     return {line for line in found if len(line) >= _TELLING_CHARACTERS}
 
 
-def _shares(piece: Piece, judged: set[str]) -> bool:
-    return len(_lines([piece.text]) & judged) >= _SHARED_LINES
+def shares(text: str, judged: set[str]) -> bool:
+    """Whether `text` is a copy of what is judged by: it has two of those lines."""
+    return len(telling_lines([text]) & judged) >= _SHARED_LINES
 
 
 def _python_files() -> list[Path]:

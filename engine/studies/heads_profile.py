@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import UsageError
+from engine.injection.choice import WAYS
 from engine.injection.profile import Head, HeadProfile, Kind, Made, Oracle, laid_out, save
 from engine.settings import folders
 
@@ -106,18 +107,15 @@ def decide(document: Document) -> tuple[tuple[Kind, ...], str]:
         words = f"{kind} {change[0]:+.4f} ({change[1]:+.4f} to {change[2]:+.4f})"
         said.append(f"{words} for {saved:.1%} of operations" if saving else words)
     if "definitions" in on or "re-weight" in on:  # one way to give the same heads
-        on = [kind for kind in on if kind not in _WAYS or kind == _best(on, arms)]
+        on = [kind for kind in on if kind not in WAYS or kind == _best(on, arms)]
     passing = document["verdict"]["passing"]
     groups = f"{len(passing)} of {document['verdict']['groups']} KV groups pass"
     start = f"{', '.join(on)} on by default" if on else "no kind is on by default"
     return tuple(on), f"{start}; change of NLL in nats a token: {', '.join(said)}; {groups}"
 
 
-_WAYS: tuple[Kind, ...] = ("definitions", "sink-only", "re-weight")
-
-
 def _best(on: Sequence[Kind], arms: Mapping[tuple[str, str], Document]) -> Kind:
-    return min((kind for kind in _WAYS if kind in on), key=lambda kind: arms[_ARMS[kind][:2]]["all"][0])
+    return min((kind for kind in WAYS if kind in on), key=lambda kind: arms[_ARMS[kind][:2]]["all"][0])
 
 
 def chosen_of(document: Document) -> list[Chosen]:

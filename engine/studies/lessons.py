@@ -9,6 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 import engine
+from engine.compress.extended import shares, telling_lines
 from engine.compress.text import JUDGED
 from engine.errors import UsageError
 from engine.heads import windows
@@ -16,8 +17,6 @@ from engine.heads.windows import Tokenizer, Window
 from engine.studies import corpus
 from engine.studies.corpus import Package
 
-# Lines as long as this hardly meet by chance: a file that shares two of them is a copy.
-_TELLING_CHARACTERS, _SHARED_LINES = 60, 2
 _OWN = Path(engine.__file__).parent
 
 
@@ -32,13 +31,13 @@ def lessons(
     UsageError when there is not one.
     """
     names = {window.name for window in judged}
-    known = _telling(b"".join(map(vocabulary.piece, window.tokens)).decode() for window in judged)
+    known = telling_lines(b"".join(map(vocabulary.piece, window.tokens)).decode() for window in judged)
     found: list[Window] = []
     count = 0
     for name, text in _texts(folders, seed):
         if count >= tokens:
             break
-        if name in names or len(_telling([text]) & known) >= _SHARED_LINES:
+        if name in names or shares(text, known):
             continue
         if window := windows.of_file(name, text, vocabulary, longest):
             found.append(window)
@@ -74,8 +73,3 @@ def _shuffled(package: Package, seed: int) -> list[tuple[str, str]]:
     ]
     random.Random(f"lessons:{seed}:{package.name}").shuffle(files)
     return files
-
-
-def _telling(texts: Iterator[str] | list[str]) -> set[str]:
-    lines = (line.strip() for text in texts for line in text.split("\n"))
-    return {line for line in lines if len(line) >= _TELLING_CHARACTERS}

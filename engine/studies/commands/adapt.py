@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from engine.studies.commands.options import located, number, printed, resumed
+from engine.studies.commands.options import located, number, out_folder, printed, python_files, resumed
 
 
 @click.command()
@@ -46,13 +46,7 @@ from engine.studies.commands.options import located, number, printed, resumed
     default=8,
     help="How many pieces are judged on; more than before add to the results.",
 )
-@click.option(
-    "--files",
-    metavar="DIR|FILE",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Python code to find heads in, train and judge on; Steerway's own by default. May be repeated.",
-)
+@python_files("Python code to find heads in, train and judge on; Steerway's own by default. May be repeated.")
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
@@ -61,12 +55,7 @@ from engine.studies.commands.options import located, number, printed, resumed
     help="Where to train; a GPU where torch sees one.",
 )
 @number("--seed", least=0, default=1, help="Chooses pieces.")
-@click.option(
-    "--out",
-    metavar="FOLDER",
-    type=click.Path(path_type=Path),
-    help="Where adapters and results go; a folder of this run's own by default.",
-)
+@out_folder("Where adapters and results go; a folder of this run's own by default.")
 @resumed
 @printed
 def adapt(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from engine.studies.commands.options import located, number, printed, resumed
+from engine.studies.commands.options import located, number, out_folder, printed, resumed
 
 
 @click.command()
@@ -31,12 +31,7 @@ from engine.studies.commands.options import located, number, printed, resumed
 @number("--recover-tokens", least=1024, default=65_536, help="How much text recovery trains on.")
 @number("--lines", least=4, most=2000, default=48, help="How many lines of code are completed.")
 @number("--seed", least=0, default=1, help="Chooses lines.")
-@click.option(
-    "--out",
-    metavar="FOLDER",
-    type=click.Path(path_type=Path),
-    help="Where results go; a folder of this model's own by default.",
-)
+@out_folder("Where results go; a folder of this model's own by default.")
 @resumed
 @printed
 def compression(

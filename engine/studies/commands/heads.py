@@ -8,17 +8,13 @@ from pathlib import Path
 
 import click
 
-from engine.studies.commands.options import located, number, printed, resumed
+from engine.studies.commands.options import located, number, printed, python_files, resumed
 
 
 @click.command()
 @click.argument("model", required=False)
-@click.option(
-    "--files",
-    metavar="DIR|FILE",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Python code to find heads in and to judge on, halved; Steerway's own by default. May be repeated.",
+@python_files(
+    "Python code to find heads in and to judge on, halved; Steerway's own by default. May be repeated."
 )
 @number("--tokens", least=64, most=2048, default=768, help="The longest piece of a file.")
 @number(

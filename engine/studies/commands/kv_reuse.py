@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.studies.commands.options import located, number, printed, resumed
+from engine.studies.commands.options import located, number, out_folder, printed, resumed
 
 if TYPE_CHECKING:
     from engine.studies.kv_reuse import Plan
@@ -41,12 +41,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Only every other package: one half to choose on, one to judge on.",
 )
-@click.option(
-    "--out",
-    metavar="FOLDER",
-    type=click.Path(path_type=Path),
-    help="Where results go; a folder of this model's own by default.",
-)
+@out_folder("Where results go; a folder of this model's own by default.")
 @resumed
 @click.option(
     "--judge", metavar="ARM", help="The arm that decides on the gate; the likeliest one of ours for `core`."

@@ -26,6 +26,18 @@ def number(
     )  # fmt: skip
 
 
+def python_files(help: str) -> Decorator:
+    """`--files`, which may be repeated."""
+    return click.option(
+        "--files", metavar="DIR|FILE", multiple=True, type=click.Path(path_type=Path), help=help
+    )
+
+
+def out_folder(help: str) -> Decorator:
+    """`--out`, a folder."""
+    return click.option("--out", metavar="FOLDER", type=click.Path(path_type=Path), help=help)
+
+
 def located(model: str | None) -> tuple[str, Path]:
     """What to call `model` (None: that of the settings), and its file. Raises what provisioning raises."""
     from engine.models import catalogue, provision
