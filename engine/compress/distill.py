@@ -28,7 +28,7 @@ _REPORTS = 100
 
 # Peak learning rates of Adam by role. Values and scales are in units of their own: a step moves a value by
 # about so much of a grid step, a scale by such a share of itself.
-RATES = {"values": 0.01, "scales": 0.0005, "vectors": 0.0005, "a": 0.002, "b": 0.002}
+RATES = {"values": 0.003, "scales": 0.004, "vectors": 0.002, "a": 0.002, "b": 0.002}
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Lesson:
 
 
 SEQUENCES = 2  # a step: on a few hundred thousand tokens many small steps get further than few large ones
-FREE = 2 / 3
+FREE = 1 / 2  # of the steps: what scales and norms make up for the rounding by is worth as many
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ NAMES = [f"blk.{layer}.{name}.weight" for layer in range(2) for name in LINEARS]
 PLAN = Plan(steps=30, sequences=4)
 
 
-# 20 steps of training, 2 layers rounded, 10 steps.
+# 15 steps of training, 2 layers rounded, 15 steps.
 @pytest.fixture
 def solved(tiny, data, steps, tmp_path: Path):
     """The tiny model with all layers 2:4, by magnitude: much is left to recover."""
@@ -80,7 +80,7 @@ def test_distillation_gets_closer_and_keeps_the_mask(tiny, data, steps, solved, 
     assert float(surprise.exp()) == pytest.approx(layers.judge(tiny, data, found)["text"].after, rel=1e-4)
 
 
-@pytest.mark.parametrize("stop", [11, 21, 27], ids=["free", "rounding", "settling"])
+@pytest.mark.parametrize("stop", [11, 16, 27], ids=["free", "rounding", "settling"])
 def test_a_stopped_training_goes_on_to_the_same_result(
     stop, tiny, data, steps, solved, tmp_path: Path, monkeypatch
 ) -> None:
