@@ -27,7 +27,10 @@ CHECKPOINT_SECONDS = 180.0
 _REPORTS = 100
 
 # Peak learning rates of Adam by role. Values and scales are in units of their own: a step moves a value by
-# about so much of a grid step, a scale by such a share of itself.
+# about so much of a grid step, a scale by such a share of itself. Values', of layers with as many inputs as
+# WIDTH, fall with the inputs: Adam moves all weights of a row at once, and what the row gives moves by their
+# sum (Yang et al., Tensor Programs V, arXiv:2203.03466).
+WIDTH = 576
 RATES = {"values": 0.003, "scales": 0.004, "vectors": 0.002, "a": 0.002, "b": 0.002}
 
 
@@ -47,7 +50,7 @@ class Training:
         """What the result depends on."""
         return {
             "steps": self.steps, "sequences": self.sequences, "rounded": self.rounded, "seed": self.seed,
-            "warm_up": self.warm_up, "rates": dict(self.rates), "distill": 1,
+            "warm_up": self.warm_up, "rates": dict(self.rates), "distill": 2,
         }  # fmt: skip
 
     def pace(self, step: int) -> float:
@@ -105,9 +108,10 @@ def descend(
     groups: dict[str, list[Tensor]] = {}
     for part in parts.values():
         for role, parameter in part.parameters.items():
-            groups.setdefault(role, []).append(parameter)
+            width = f" {parameter.shape[1]}" if role == "values" else ""
+            groups.setdefault(f"{role}{width}", []).append(parameter)
     optimiser = torch.optim.Adam(
-        [{"params": found, "role": role} for role, found in groups.items()],
+        [{"params": found, "rate": _rate(key, training)} for key, found in groups.items()],
         betas=(0.9, 0.95), eps=1e-12, fused=True,
     )  # fmt: skip
     state = checkpoint.load()
@@ -119,7 +123,7 @@ def descend(
     for step in range(training.steps):
         if step >= done:
             for group in optimiser.param_groups:
-                group["lr"] = training.rates[group["role"]] * training.pace(step)
+                group["lr"] = group["rate"] * training.pace(step)
             found.append(gradients(_rows(count, training, step)))
             recent += found[-1]
             optimiser.step()
@@ -159,6 +163,12 @@ def _step(
         total += float(loss.detach()) * share
     torch.autograd.backward(list(made.values()), [leaf.grad for leaf in leaves.values()])
     return total
+
+
+def _rate(group: str, training: Training) -> float:
+    """The peak rate of a role, `values` with the number of inputs behind it."""
+    role, _, width = group.partition(" ")
+    return training.rates[role] * (WIDTH / int(width) if width else 1)
 
 
 def _rows(count: int, training: Training, step: int) -> list[int]:
