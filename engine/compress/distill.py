@@ -71,6 +71,9 @@ class Checkpoint:
         self.load, self.save = load, save
 
 
+# Parameters by role and by the number of inputs that their rate falls with.
+Groups = dict[tuple[str, int], list[Tensor]]
+
 # From the places of a step's examples to their mean loss, whose gradients the parameters have then.
 Gradients = Callable[[Sequence[int]], float]
 
@@ -105,13 +108,16 @@ def descend(
     progress: Progress,
 ) -> list[float]:
     """As `train`, on `count` examples of any kind; the loss of each step, those of stopped runs too."""
-    groups: dict[str, list[Tensor]] = {}
+    groups: Groups = {}
     for part in parts.values():
         for role, parameter in part.parameters.items():
-            width = f" {parameter.shape[1]}" if role == "values" else ""
-            groups.setdefault(f"{role}{width}", []).append(parameter)
+            inputs = parameter.shape[1] if role == "values" else WIDTH
+            groups.setdefault((role, inputs), []).append(parameter)
     optimiser = torch.optim.Adam(
-        [{"params": found, "rate": _rate(key, training)} for key, found in groups.items()],
+        [
+            {"params": found, "rate": training.rates[role] * WIDTH / inputs}
+            for (role, inputs), found in groups.items()
+        ],
         betas=(0.9, 0.95), eps=1e-12, fused=True,
     )  # fmt: skip
     state = checkpoint.load()
@@ -165,12 +171,6 @@ def _step(
     return total
 
 
-def _rate(group: str, training: Training) -> float:
-    """The peak rate of a role, `values` with the number of inputs behind it."""
-    role, _, width = group.partition(" ")
-    return training.rates[role] * (WIDTH / int(width) if width else 1)
-
-
 def _rows(count: int, training: Training, step: int) -> list[int]:
     """The examples of a step, of `count`: each round takes all of them in an order of its own."""
     places = range(step * training.sequences, (step + 1) * training.sequences)
@@ -185,22 +185,18 @@ def _rows(count: int, training: Training, step: int) -> list[int]:
     return rows
 
 
-def _state(
-    step: int, groups: Mapping[str, list[Tensor]], optimiser: torch.optim.Adam, losses: list[float]
-) -> dict[str, Any]:
+def _state(step: int, groups: Groups, optimiser: torch.optim.Adam, losses: list[float]) -> dict[str, Any]:
     return {
         "step": step, "parameters": dict(groups), "optimiser": optimiser.state_dict(), "losses": losses,
     }  # fmt: skip
 
 
-def _restore(
-    state: dict[str, Any] | None, groups: Mapping[str, list[Tensor]], optimiser: torch.optim.Adam
-) -> int:
+def _restore(state: dict[str, Any] | None, groups: Groups, optimiser: torch.optim.Adam) -> int:
     if state is None:
         return 0
     with torch.no_grad():
-        for role, parameters in groups.items():
-            for parameter, stored in zip(parameters, state["parameters"][role], strict=True):
+        for key, parameters in groups.items():
+            for parameter, stored in zip(parameters, state["parameters"][key], strict=True):
                 parameter.copy_(stored)
     optimiser.load_state_dict(state["optimiser"])
     return int(state["step"])

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from engine.compress import distill, export, job, judge, layers, packing, recovery, work
-from engine.compress.distill import Training
+from engine.compress.distill import Checkpoint, Training
 from engine.compress.divergence import divergence
 from engine.compress.layers import Recipe
 from engine.compress.network import Network, Place
@@ -204,3 +204,24 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert max(paces) == paces[10] == 1.0
     assert paces[10:] == sorted(paces[10:], reverse=True)
     assert paces[-1] == pytest.approx(0.05, abs=0.001)
+
+
+def test_values_behind_more_inputs_move_more_slowly(steps) -> None:
+    torch.manual_seed(8)
+    parts = {str(n): Kept(nearest(torch.randn(4, n), I3_0), PLACE.device) for n in (64, 256)}
+    before = {name: part.parameters["values"].detach().clone() for name, part in parts.items()}
+
+    def gradients(_: object) -> float:
+        for part in parts.values():
+            for parameter in part.parameters.values():
+                parameter.grad = -torch.ones_like(parameter)
+        return 0.0
+
+    training = Training(1, 1, rates=dict.fromkeys(distill.RATES, 1e-4))
+    distill.descend(parts, 1, gradients, training, Checkpoint(lambda: None, lambda _: None), steps())
+    moved = {
+        name: float((part.parameters["values"].detach() - before[name]).max()) for name, part in parts.items()
+    }
+    assert moved["64"] == pytest.approx(4 * moved["256"], rel=0.01)
+    scales = [part.parameters["scales"].detach() for part in parts.values()]
+    assert torch.allclose(scales[0].mean(), scales[1].mean())
