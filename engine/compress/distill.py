@@ -146,6 +146,20 @@ def descend(
     return found
 
 
+def apart(
+    student: Network, teacher: Network, parts: Mapping[str, Trained], tokens: Tensor, *, rounded: bool
+) -> float:
+    """Mean KL(teacher || student) in nats with `parts` as they are, over `tokens` [sequences, positions]."""
+    total = 0.0
+    with torch.no_grad():
+        for name, part in parts.items():
+            student.put(name, part.weight(student.place.precision, rounded=rounded))
+        for rows in tokens.split(_MICRO_SEQUENCES):
+            loss = divergence(student.states(rows), teacher.states(rows), (student.head, teacher.head))
+            total += float(loss) * len(rows)
+    return total / len(tokens)
+
+
 def _step(
     student: Network, teacher: Network, parts: Mapping[str, Trained], batch: Tensor, *, rounded: bool
 ) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from engine.compress import distill, packing
+from engine.compress import distill, packing, rates
 from engine.compress.adapter import Pair
 from engine.compress.block import compress
 from engine.compress.distill import Checkpoint, Training
@@ -94,9 +94,10 @@ def distilled(
     """
     student, teacher = _networks(source, changed, lesson)
     parts = _parts(source, student, changed, lesson.place, fixed=False)
-    _trained(student, teacher, parts, lesson, lesson.plan.freely, work, "free")
+    training = _trained(student, teacher, parts, lesson, lesson.plan.freely, work, "free")
     del student
-    settled = dict(changed) | _rounded(source, changed, parts, lesson, work)
+    key = lesson.key("round", training)
+    settled = dict(changed) | _rounded(source, changed, parts, lesson, work, key)
     del parts
     student, _ = _networks(source, settled, lesson, alone=True)
     parts = _parts(source, student, settled, lesson.place, fixed=True)
@@ -166,18 +167,30 @@ def _trained(
     training: Training,
     work: Work,
     what: str,
-) -> None:
-    """Train, from where a stopped run was."""
+) -> Training:
+    """Train at rates that a trial finds, from where a stopped run was; returns what was trained by."""
+    trial = f"rates-{what}-{lesson.key(what, training)}"
+    with lesson.progress() as progress:
+        training = rates.chosen(student, teacher, parts, lesson.tokens, training, (work, trial), progress)
     name = f"training-{what}-{lesson.key(what, training)}"
     checkpoint = Checkpoint(lambda: work.state(name), lambda state: work.keep(name, state))
     with lesson.progress() as progress:
         distill.train(student, teacher, parts, lesson.tokens, training, checkpoint, progress)
+    return training
 
 
 def _rounded(
-    source: Source, changed: Mapping[str, Changed], parts: Mapping[str, Trained], lesson: Lesson, work: Work
+    source: Source,
+    changed: Mapping[str, Changed],
+    parts: Mapping[str, Trained],
+    lesson: Lesson,
+    work: Work,
+    key: str,
 ) -> dict[str, Changed]:
-    """The trained values on their grid again, on their mask, on activations of what is rounded already."""
+    """The trained values on their grid again, on their mask, on activations of what is rounded already.
+
+    Finished layers are kept under `key`.
+    """
     found = architecture.of(source)
     turn = forward.rotation(source, found, lesson.calibration.shape[1])
     shipped = source.tensor(EMBEDDING)
@@ -185,7 +198,6 @@ def _rounded(
     table = shipped if entry is None else packing.unpack(entry.grid, entry.data)
     hidden = forward.embed(table, lesson.calibration)
     rounded: dict[str, Changed] = {}
-    key = lesson.key("round", lesson.plan.freely)
     with lesson.progress() as progress:
         progress.begin(found.layers)
         for at in range(found.layers):

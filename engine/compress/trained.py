@@ -25,6 +25,9 @@ class Trained(Protocol):
     def settle(self) -> None:
         """After a step: back into the range that can be stored."""
 
+    def reset(self) -> None:
+        """Back to where training began."""
+
 
 class Kept:
     """A solved layer: `values` in units of the grid, `scales` as relative changes; the mask stays.
@@ -52,6 +55,12 @@ class Kept:
         """Values beyond the grid's ends go back to them."""
         with torch.no_grad():
             self._values.clamp_(self.grid.low, self.grid.high)
+
+    def reset(self) -> None:
+        """The solved layer."""
+        with torch.no_grad():
+            self._values.copy_(self._solved.q)
+            self.parameters["scales"].zero_()
 
     def numbers(self, *, rounded: bool) -> Tensor:
         """The values, those that are not kept zero; [rows, blocks, block]."""
@@ -100,7 +109,8 @@ class Vector:
     """A norm or a bias: itself."""
 
     def __init__(self, value: Tensor) -> None:
-        self.parameters = {"vectors": value.detach().clone().float().requires_grad_()}
+        self._start = value.detach().clone().float()
+        self.parameters = {"vectors": self._start.clone().requires_grad_()}
 
     def weight(self, precision: torch.dtype, *, rounded: bool) -> Tensor:
         """float32, whatever the products' precision."""
@@ -108,6 +118,11 @@ class Vector:
 
     def settle(self) -> None:
         """Nothing to do: floats are stored as they are."""
+
+    def reset(self) -> None:
+        """The vector it was made of."""
+        with torch.no_grad():
+            self.parameters["vectors"].copy_(self._start)
 
 
 class LowRank:
@@ -119,9 +134,9 @@ class LowRank:
     def __init__(self, base: Tensor, rank: int, seed: int) -> None:
         self._base = base.detach()
         random = torch.Generator().manual_seed(seed)
-        a = torch.randn(rank, base.shape[1], generator=random) / math.sqrt(base.shape[1])
+        self._start = torch.randn(rank, base.shape[1], generator=random) / math.sqrt(base.shape[1])
         self.parameters = {
-            "a": a.to(base.device).requires_grad_(),
+            "a": self._start.to(base.device, copy=True).requires_grad_(),
             "b": torch.zeros(len(base), rank, device=base.device).requires_grad_(),
         }
 
@@ -131,3 +146,9 @@ class LowRank:
 
     def settle(self) -> None:
         """Nothing to do: adapters are floats."""
+
+    def reset(self) -> None:
+        """An addition of nothing."""
+        with torch.no_grad():
+            self.parameters["a"].copy_(self._start)
+            self.parameters["b"].zero_()

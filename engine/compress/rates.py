@@ -1,0 +1,82 @@
+"""How fast to train: rates tried in short trainings, judged on training text that these do not see.
+
+Which are right depends on how much there is to recover: rates that take a small model from a KL of 0.7 to
+0.4 take a larger one from 0.2 to 0.3. A trial has its own fall to slow rates, so that quick ones are not
+judged in the middle of their noise (the bias of short horizons: Wu et al., arXiv:1803.02021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from engine.compress import distill
+from engine.compress.distill import Checkpoint, Training
+from engine.compress.network import Network
+from engine.compress.trained import Trained
+from engine.compress.work import Work
+
+if TYPE_CHECKING:
+    from engine.studies.kv_reuse import Progress
+
+FACTORS = (1.0, 1 / 3, 1 / 9)  # of distill.RATES
+_HELD = 8  # sequences
+_SHARE, _LEAST, _MOST = 8, 4, 12  # steps of a trial: an eighth of the training's
+_NOWHERE = Checkpoint(lambda: None, lambda _: None)
+
+
+def chosen(
+    student: Network,
+    teacher: Network,
+    parts: Mapping[str, Trained],
+    tokens: Tensor,
+    training: Training,
+    kept: tuple[Work, str],
+    progress: Progress,
+) -> Training:
+    """`training` at the best of FACTORS; `parts` are where they began.
+
+    Slower ones are tried as long as they are better. `kept` is where an earlier run has noted what it found,
+    under which name. A training too short to try anything on stays as it is.
+    """
+    steps = min(_MOST, training.steps // _SHARE)
+    if steps < _LEAST or len(tokens) < 2 * _HELD:
+        return training
+    work, name = kept
+    noted = work.noted(name) or {}
+    found: dict[float, float] = {}
+    progress.begin(len(FACTORS) * (steps + 1))
+    rows = torch.linspace(0, len(tokens) - 1, _HELD).round().long()
+    seen = torch.ones(len(tokens), dtype=torch.bool).index_fill(0, rows, False)
+    for factor in FACTORS:
+        fresh = (key := f"{factor:.3f}") not in noted
+        if fresh:
+            trial = replace(_scaled(training, factor), steps=steps, warm_up=0.25)
+            distill.train(student, teacher, parts, tokens[seen], trial, _NOWHERE, _Within(progress))
+            noted[key] = distill.apart(student, teacher, parts, tokens[rows], rounded=training.rounded)
+            work.note(name, noted)
+            for part in parts.values():
+                part.reset()
+        found[factor] = noted[key]
+        progress.step(f"rates x {factor:.2f}: KL {found[factor]:.3f}", fresh=fresh)
+        if min(found, key=found.__getitem__) != factor:
+            break
+    return _scaled(training, min(found, key=found.__getitem__))
+
+
+def _scaled(training: Training, factor: float) -> Training:
+    return replace(training, rates={role: rate * factor for role, rate in training.rates.items()})
+
+
+class _Within:
+    """The steps of a trial, whose number was told before."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.step = progress.step
+
+    def begin(self, total: int) -> None:
+        """Nothing to do."""
