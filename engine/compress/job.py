@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,10 @@ Narrate = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Result:
-    """What was written. `engine`: perplexities before and after in llama.cpp by kind of text, if it can."""
+    """What was written. `engine`: perplexities before and after in llama.cpp by kind of text, if it can.
+
+    `rates`: mean KL on training text held back, by what was trained and the factor of the rates tried.
+    """
 
     out: Path
     bytes: int
@@ -52,6 +55,7 @@ class Result:
     seconds: float
     unrecovered: dict[str, Quality] | None = None
     adapter: Path | None = None
+    rates: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def recovered(self) -> dict[str, tuple[float, float]]:
@@ -92,7 +96,8 @@ class Result:
             kind: {"unrecovered": was, "closed": round(closed, 4)}
             for kind, (was, closed) in self.recovered.items()
         }
-        return {"recovered": found, "adapter": None if self.adapter is None else str(self.adapter)}
+        adapter = None if self.adapter is None else str(self.adapter)
+        return {"recovered": found, "rates": self.rates, "adapter": adapter}
 
 
 def run(path: Path, out: Path, options: Options, *, narrate: Narrate) -> Result:
@@ -126,9 +131,10 @@ def run(path: Path, out: Path, options: Options, *, narrate: Narrate) -> Result:
         with told(sys.stderr) as progress:
             progress.begin(found.layers)
             outcome = layers.compress(source, data, recipe, kept, progress)
-        solved, adapter = outcome.quality, None
+        solved, adapter, rates = outcome.quality, None, {}
         if lesson is not None:
             adapter = _recover(source, data, outcome, lesson, kept, out, options)
+            rates = whole.tried(lesson, kept, rank=options.lora_rank if options.recover == "lora" else None)
         export.write(source, out, outcome.changed, _facts(options, data))
         kept.remove()
     return Result(
@@ -143,6 +149,7 @@ def run(path: Path, out: Path, options: Options, *, narrate: Narrate) -> Result:
         seconds=time.monotonic() - started,
         unrecovered=solved if options.trains else None,
         adapter=adapter,
+        rates=rates,
     )
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 FACTORS = (1.0, 1 / 3, 1 / 9)  # of distill.RATES
 _HELD = 8  # sequences
-_SHARE, _LEAST, _MOST = 8, 4, 12  # steps of a trial: an eighth of the training's
+_STEPS = (4, 12)  # of a trial: a sixteenth of the training's, but not fewer or more
+_WORTH = 32  # steps of a training that are worth trials
 _NOWHERE = Checkpoint(lambda: None, lambda _: None)
 
 
@@ -43,9 +44,9 @@ def chosen(
     Slower ones are tried as long as they are better. `kept` is where an earlier run has noted what it found,
     under which name. A training too short to try anything on stays as it is.
     """
-    steps = min(_MOST, training.steps // _SHARE)
-    if steps < _LEAST or len(tokens) < 2 * _HELD:
+    if training.steps < _WORTH or len(tokens) < 2 * _HELD:
         return training
+    steps = min(max(_STEPS[0], training.steps // 16), _STEPS[1])
     work, name = kept
     noted = work.noted(name) or {}
     found: dict[float, float] = {}

@@ -119,6 +119,17 @@ def adapted(
     return {name: Pair(_half(part, "a"), _half(part, "b")) for name, part in parts.items()}
 
 
+def tried(lesson: Lesson, work: Work, *, rank: int | None = None) -> dict[str, dict[str, float]]:
+    """What rates were chosen by: mean KL on training text held back, by what was trained and their factor.
+
+    Empty where training was too short for it.
+    """
+    plan = lesson.plan
+    phases = {"free": plan.freely, "settle": plan.settling} if rank is None else {f"lora-{rank}": plan.whole}
+    found = {what: work.noted(_trial(lesson, what, training)) for what, training in phases.items()}
+    return {what: noted for what, noted in found.items() if noted}
+
+
 def memory_bytes(source: Source, names: Mapping[str, Changed] | Mapping[str, Any], place: Place) -> int:
     """About the most that distillation holds: parameters with their moments and gradients, two models'
     weights, the activations of the sequences that go through at once.
@@ -169,14 +180,18 @@ def _trained(
     what: str,
 ) -> Training:
     """Train at rates that a trial finds, from where a stopped run was; returns what was trained by."""
-    trial = f"rates-{what}-{lesson.key(what, training)}"
+    kept = work, _trial(lesson, what, training)
     with lesson.progress() as progress:
-        training = rates.chosen(student, teacher, parts, lesson.tokens, training, (work, trial), progress)
+        training = rates.chosen(student, teacher, parts, lesson.tokens, training, kept, progress)
     name = f"training-{what}-{lesson.key(what, training)}"
     checkpoint = Checkpoint(lambda: work.state(name), lambda state: work.keep(name, state))
     with lesson.progress() as progress:
         distill.train(student, teacher, parts, lesson.tokens, training, checkpoint, progress)
     return training
+
+
+def _trial(lesson: Lesson, what: str, training: Training) -> str:
+    return f"rates-{what}-{lesson.key(what, training)}"
 
 
 def _rounded(

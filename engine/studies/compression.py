@@ -107,14 +107,16 @@ class Laboratory:
             with progress.within() as inner:
                 inner.begin(architecture.of(source).layers)
                 outcome = layers.compress(source, self._data, recipe, kept, inner)
-            if form.recover == "distill":
-                self._distil(source, outcome, kept, progress)
+            rates = self._distil(source, outcome, kept, progress) if form.recover == "distill" else {}
             export.write(source, file, outcome.changed, {"method": form.method})
         simulated = {kind: quality.as_dict() for kind, quality in outcome.quality.items()}
-        return {"seconds": round(time.monotonic() - begun, 1), "simulated": simulated}
+        seconds = round(time.monotonic() - begun, 1)
+        return {"seconds": seconds, "simulated": simulated} | ({"rates": rates} if rates else {})
 
-    def _distil(self, source: Source, outcome: Outcome, kept: work.Work, progress: Told) -> None:
-        """Train what was solved, on more of the same text."""
+    def _distil(
+        self, source: Source, outcome: Outcome, kept: work.Work, progress: Told
+    ) -> dict[str, dict[str, float]]:
+        """Train what was solved, on more of the same text; what the rates were chosen by."""
         where, calibration = place.choose("auto", _say), self._data.calibration
         found = tokens.training(
             self._path, chosen=self._plan.calibration, start=Path.cwd(), tokens=self._plan.recover_tokens
@@ -123,6 +125,7 @@ class Laboratory:
         lesson = Lesson(found, calibration, plan, where, progress.within)
         outcome.changed = recovery.distilled(source, outcome.changed, lesson, kept)
         outcome.quality = layers.judge(source, self._data, outcome.changed)
+        return recovery.tried(lesson, kept)
 
     def forget(self) -> None:
         """Delete solved layers and checkpoints, which forms share."""

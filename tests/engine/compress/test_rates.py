@@ -21,7 +21,7 @@ from engine.reference.architecture import LINEARS, OUTPUT_NORM
 from engine.reference.source import Source
 
 PLACE = Place(torch.device("cpu"), torch.float32)
-TRAINING = Training(40, 2, rounded=False)  # trials of 5 steps
+TRAINING = Training(80, 2, rounded=False)  # trials of 5 steps
 
 
 @pytest.fixture

@@ -132,22 +132,24 @@ def test_a_whole_job(recover, tiny, data, tmp_path: Path, isolated_home: Path, m
     """From file to file, judged in llama.cpp with what was written; only texts are not read."""
     data = Data(data.calibration, data.text[:2], data.code[:2])  # as many as llama.cpp is judged on
     monkeypatch.setattr(job.tokens, "read", lambda *_, **__: data)
-    monkeypatch.setattr(job.tokens, "training", lambda *_, **__: data.calibration)
+    monkeypatch.setattr(job.tokens, "training", lambda *_, **__: data.calibration.repeat(2, 1))
     monkeypatch.setattr(job, "default_threads", lambda: 1)
     monkeypatch.setattr(job.place, "choose", lambda *_: PLACE)
     monkeypatch.setattr(judge, "SEQUENCE_TOKENS", 48)
     out, said = tmp_path / "small.gguf", []
     rank = 4 if recover == "lora" else None
-    options = Options(method="magnitude", recover=recover, recover_tokens=60 * 96, rank=rank)
+    options = Options(method="magnitude", recover=recover, recover_tokens=64 * 96, rank=rank)
     result = job.run(tiny.path, out, options, narrate=said.append)
 
     found = json.loads(json.dumps(result.as_dict()))
     assert found["recovered"].keys() == {"text", "code"}
+    assert found["rates"].keys() == ({"lora-4"} if rank else {"free", "settle"})
+    assert all(kl > 0 for tried in found["rates"].values() for kl in tried.values())
     assert result.unrecovered is not None
     assert result.quality["text"].kl < result.unrecovered["text"].kl
-    assert any("trains on 5760 tokens, of 576" in line for line in said)
+    assert any("trains on 6144 tokens, of 1152" in line for line in said)
     meta = Source(out).header.metadata
-    assert (meta["steerway.compress.recover"], meta["steerway.compress.recover_tokens"]) == (recover, 5760)
+    assert (meta["steerway.compress.recover"], meta["steerway.compress.recover_tokens"]) == (recover, 6144)
     assert (found["adapter"] is not None) == (recover == "lora") == (tmp_path / "small.lora.gguf").exists()
     if found["engine"]:
         for kind in ("text", "code"):
