@@ -134,7 +134,7 @@ def run(path: Path, out: Path, options: Options, *, narrate: Narrate) -> Result:
         solved, adapter, rates = outcome.quality, None, {}
         if lesson is not None:
             adapter = _recover(source, data, outcome, lesson, kept, out, options)
-            rates = whole.tried(lesson, kept, rank=options.lora_rank if options.recover == "lora" else None)
+            rates = whole.tried(kept)
         export.write(source, out, outcome.changed, _facts(options, data))
         kept.remove()
     return Result(

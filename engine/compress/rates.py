@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FACTORS = (1.0, 1 / 3, 1 / 9)  # of distill.RATES
 _HELD = 8  # sequences
 _STEPS = (4, 12)  # of a trial: a sixteenth of the training's, but not fewer or more
+_BETTER = 0.98  # of the KL: with as much to gain, quick ones get further on many steps
 _WORTH = 32  # steps of a training that are worth trials
 _NOWHERE = Checkpoint(lambda: None, lambda _: None)
 
@@ -50,6 +51,7 @@ def chosen(
     work, name = kept
     noted = work.noted(name) or {}
     found: dict[float, float] = {}
+    best = FACTORS[0]
     progress.begin(len(FACTORS) * (steps + 1))
     rows = torch.linspace(0, len(tokens) - 1, _HELD).round().long()
     seen = torch.ones(len(tokens), dtype=torch.bool).index_fill(0, rows, False)
@@ -64,9 +66,11 @@ def chosen(
                 part.reset()
         found[factor] = noted[key]
         progress.step(f"rates x {factor:.2f}: KL {found[factor]:.3f}", fresh=fresh)
-        if min(found, key=found.__getitem__) != factor:
+        if found[factor] < _BETTER * found[best]:
+            best = factor
+        elif factor != best:
             break
-    return _scaled(training, min(found, key=found.__getitem__))
+    return _scaled(training, best)
 
 
 def _scaled(training: Training, factor: float) -> Training:

@@ -6,28 +6,29 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from engine.compress import distill, packing, rates
 from engine.compress.adapter import Pair
-from engine.compress.block import compress
 from engine.compress.distill import Checkpoint, Training
 from engine.compress.export import Changed
 from engine.compress.network import Network, Place
+from engine.compress.rounding import rounded, stored
+from engine.compress.solver import GROUP
 from engine.compress.tokens import SEQUENCE_TOKENS
 from engine.compress.trained import Kept, LowRank, Trained, Vector
 from engine.compress.work import Work
-from engine.reference import architecture, forward
-from engine.reference.architecture import EMBEDDING, OUTPUT_NORM
+from engine.reference import architecture
+from engine.reference.architecture import OUTPUT_NORM
 from engine.reference.source import Source
 
 if TYPE_CHECKING:
     from engine.studies.kv_reuse import Progress
 
+_TRIED = "rates"
 _F32 = 0  # ggml's number of the type
 
 
@@ -51,12 +52,12 @@ class Lesson:
 
 
 SEQUENCES = 2  # a step: on a few hundred thousand tokens many small steps get further than few large ones
-FREE = 1 / 2  # of the steps: what scales and norms make up for the rounding by is worth as many
+FREE = 1 / 2  # of the steps, with sparse layers: what scales and norms make up for is worth as many
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long training is, and with how much of it values move freely before they are rounded."""
+    """How long training is, and in how much of it values of sparse layers move before they are rounded."""
 
     steps: int
     sequences: int = SEQUENCES
@@ -88,21 +89,28 @@ def distilled(
 ) -> dict[str, Changed]:
     """`changed` with better values and scales on the same mask, and the blocks' norms and biases changed.
 
-    First everything moves freely; then the values are rounded, layer by layer, so that each column makes up
-    for those before it; then scales, norms and biases are trained on. Only what a file stores as float32
-    among norms and biases is trained, so that its size stays.
+    Where there are sparse layers, their values move freely with everything else; then they are rounded, layer
+    by layer, so that each column makes up for those before it. Then, or from the beginning where all are
+    dense, scales, norms and biases are trained: rounding again costs a dense layer what moving its values
+    gains. Only what a file stores as float32 among norms and biases is trained, so that its size stays.
     """
+    plan, settled = lesson.plan, dict(changed)
+    work.note(_TRIED, {})
     student, teacher = _networks(source, changed, lesson)
-    parts = _parts(source, student, changed, lesson.place, fixed=False)
-    training = _trained(student, teacher, parts, lesson, lesson.plan.freely, work, "free")
-    del student
-    key = lesson.key("round", training)
-    settled = dict(changed) | _rounded(source, changed, parts, lesson, work, key)
-    del parts
-    student, _ = _networks(source, settled, lesson, alone=True)
+    if any(_loose(entry) for entry in changed.values()):
+        parts = _parts(source, student, changed, lesson.place, fixed=False)
+        training = _trained(student, teacher, parts, lesson, plan.freely, work, "free")
+        del student
+        kept = work, lesson.key("round", training)
+        with lesson.progress() as progress:
+            settled |= rounded(source, changed, parts, lesson.calibration, kept, progress)
+        del parts
+        student, _ = _networks(source, settled, lesson, alone=True)
+    else:
+        plan = replace(plan, free=0.0)
     parts = _parts(source, student, settled, lesson.place, fixed=True)
-    _trained(student, teacher, parts, lesson, lesson.plan.settling, work, "settle")
-    return settled | {name: _stored(part) for name, part in parts.items()}
+    _trained(student, teacher, parts, lesson, plan.settling, work, "settle")
+    return settled | {name: stored(part) for name, part in parts.items()}
 
 
 def adapted(
@@ -119,15 +127,12 @@ def adapted(
     return {name: Pair(_half(part, "a"), _half(part, "b")) for name, part in parts.items()}
 
 
-def tried(lesson: Lesson, work: Work, *, rank: int | None = None) -> dict[str, dict[str, float]]:
+def tried(work: Work) -> dict[str, dict[str, float]]:
     """What rates were chosen by: mean KL on training text held back, by what was trained and their factor.
 
     Empty where training was too short for it.
     """
-    plan = lesson.plan
-    phases = {"free": plan.freely, "settle": plan.settling} if rank is None else {f"lora-{rank}": plan.whole}
-    found = {what: work.noted(_trial(lesson, what, training)) for what, training in phases.items()}
-    return {what: noted for what, noted in found.items() if noted}
+    return work.noted(_TRIED) or {}
 
 
 def memory_bytes(source: Source, names: Mapping[str, Changed] | Mapping[str, Any], place: Place) -> int:
@@ -162,12 +167,17 @@ def _parts(
             name = f"blk.{layer}.{end}"
             if name in changed and changed[name].grid is not packing.VECTOR:
                 solved = packing.solved(changed[name].grid, changed[name].data)
-                parts[name] = Kept(solved, place.device, fixed=fixed)
+                parts[name] = Kept(solved, place.device, fixed=fixed or not _loose(changed[name]))
             elif tensor.dim() == 1 and source.entries[name].kind == _F32:
                 parts[name] = Vector(tensor)
     if source.entries[OUTPUT_NORM].kind == _F32:
         parts[OUTPUT_NORM] = Vector(student.norm)
     return parts
+
+
+def _loose(entry: Changed) -> bool:
+    """Whether its values may move: what a dense grid's gained is lost when they are rounded."""
+    return entry.grid.kept < GROUP
 
 
 def _trained(
@@ -180,9 +190,11 @@ def _trained(
     what: str,
 ) -> Training:
     """Train at rates that a trial finds, from where a stopped run was; returns what was trained by."""
-    kept = work, _trial(lesson, what, training)
+    trial = f"rates-{what}-{lesson.key(what, training)}"
     with lesson.progress() as progress:
-        training = rates.chosen(student, teacher, parts, lesson.tokens, training, kept, progress)
+        training = rates.chosen(student, teacher, parts, lesson.tokens, training, (work, trial), progress)
+    if noted := work.noted(trial):
+        work.note(_TRIED, tried(work) | {what: noted})
     name = f"training-{what}-{lesson.key(what, training)}"
     checkpoint = Checkpoint(lambda: work.state(name), lambda state: work.keep(name, state))
     with lesson.progress() as progress:
@@ -190,72 +202,5 @@ def _trained(
     return training
 
 
-def _trial(lesson: Lesson, what: str, training: Training) -> str:
-    return f"rates-{what}-{lesson.key(what, training)}"
-
-
-def _rounded(
-    source: Source,
-    changed: Mapping[str, Changed],
-    parts: Mapping[str, Trained],
-    lesson: Lesson,
-    work: Work,
-    key: str,
-) -> dict[str, Changed]:
-    """The trained values on their grid again, on their mask, on activations of what is rounded already.
-
-    Finished layers are kept under `key`.
-    """
-    found = architecture.of(source)
-    turn = forward.rotation(source, found, lesson.calibration.shape[1])
-    shipped = source.tensor(EMBEDDING)
-    entry = changed.get(EMBEDDING)
-    table = shipped if entry is None else packing.unpack(entry.grid, entry.data)
-    hidden = forward.embed(table, lesson.calibration)
-    rounded: dict[str, Changed] = {}
-    with lesson.progress() as progress:
-        progress.begin(found.layers)
-        for at in range(found.layers):
-            block = forward.Block(source, found, at, turn)
-            mine = {name: part for name, part in parts.items() if name.startswith(f"blk.{at}.")}
-            name = f"round-{key}-{at}"
-            tensors = work.load(name)
-            if fresh := tensors is None:
-                tensors = _block_rounded(block, mine, hidden)
-                work.save(name, tensors)
-            for tensor, entry in tensors.items():
-                end = tensor.split(".", 2)[2]
-                block.put(end, packing.unpack(entry.grid, entry.data).reshape(block.tensors()[end].shape))
-            rounded |= tensors
-            hidden = block(hidden)
-            progress.step(f"layer {at} rounded", fresh=fresh)
-    if OUTPUT_NORM in parts:
-        rounded[OUTPUT_NORM] = _stored(parts[OUTPUT_NORM])
-    return rounded
-
-
-def _block_rounded(block: forward.Block, parts: Mapping[str, Trained], hidden: Tensor) -> dict[str, Changed]:
-    grids, masks, found = {}, {}, {}
-    for name, part in parts.items():
-        end = name.split(".", 2)[2]
-        block.put(end, part.weight(torch.float32, rounded=False).detach().cpu())
-        if isinstance(part, Kept):
-            grids[end.removesuffix(".weight")] = part.grid
-            masks[end.removesuffix(".weight")] = part.solved().kept
-        else:
-            found[name] = _stored(part)
-    for kind, solved in compress(block, hidden, grids, "sparsegpt", masks).items():
-        found[f"blk.{block.layer}.{kind}.weight"] = Changed(solved.grid, packing.pack(solved))
-    return found
-
-
 def _half(part: LowRank, role: str) -> Tensor:
     return part.parameters[role].detach().cpu().half()
-
-
-def _stored(part: Trained) -> Changed:
-    if isinstance(part, Kept):
-        solved = part.solved()
-        return Changed(solved.grid, packing.pack(solved))
-    values = part.weight(torch.float32, rounded=True).detach().cpu()
-    return Changed(packing.VECTOR, packing.pack_vector(values))

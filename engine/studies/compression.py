@@ -125,7 +125,7 @@ class Laboratory:
         lesson = Lesson(found, calibration, plan, where, progress.within)
         outcome.changed = recovery.distilled(source, outcome.changed, lesson, kept)
         outcome.quality = layers.judge(source, self._data, outcome.changed)
-        return recovery.tried(lesson, kept)
+        return recovery.tried(kept)
 
     def forget(self) -> None:
         """Delete solved layers and checkpoints, which forms share."""

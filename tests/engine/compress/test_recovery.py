@@ -80,6 +80,24 @@ def test_distillation_gets_closer_and_keeps_the_mask(tiny, data, steps, solved, 
     assert float(surprise.exp()) == pytest.approx(layers.judge(tiny, data, found)["text"].after, rel=1e-4)
 
 
+@pytest.mark.parametrize("dense", [NAMES, NAMES[::2]], ids=["all", "half"])
+def test_integers_of_dense_layers_stay(dense, tiny, data, steps, tmp_path: Path) -> None:
+    recipe = Recipe("magnitude", dict.fromkeys(NAMES, S24_0) | dict.fromkeys(dense, I3_0))
+    with work.opened(tmp_path / "solved", recipe.identity) as kept:
+        mixed = layers.compress(tiny, data, recipe, kept, steps())
+    told = steps()
+    found = distilled(tiny, data, mixed, tmp_path / "work", told)
+    assert apart(tiny, data, found) < 0.9 * apart(tiny, data, mixed.changed)
+    assert len(told.seen) == (30 if dense is NAMES else 32)  # no rounding, or of two blocks
+    for name in NAMES:
+        before, after = (
+            packing.solved(which[name].grid, which[name].data) for which in (mixed.changed, found)
+        )
+        assert torch.equal(before.q, after.q) or name not in dense, name
+        assert torch.equal(before.kept, after.kept)
+        assert not torch.equal(before.scale, after.scale)
+
+
 @pytest.mark.parametrize("stop", [11, 16, 27], ids=["free", "rounding", "settling"])
 def test_a_stopped_training_goes_on_to_the_same_result(
     stop, tiny, data, steps, solved, tmp_path: Path, monkeypatch
