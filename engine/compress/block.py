@@ -21,14 +21,11 @@ def compress(
     hidden: Tensor,
     grids: Mapping[str, Grid],
     method: Method,
-    kept: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Solved]:
     """Solve the linear layers named in `grids` and put the results into `block.weights`.
 
-    `hidden` [sequences, positions, width] is what the block reads in the model as compressed so far; `kept`
-    has the masks of layers where they are decided already.
+    `hidden` [sequences, positions, width] is what the block reads in the model as compressed so far.
     """
-    kept = kept or {}
     found: dict[str, Solved] = {}
     with torch.no_grad():
         after = hidden
@@ -44,7 +41,7 @@ def compress(
                 else:
                     inverse = invert(torch.eye(1, dtype=torch.float64))
                 for name in chosen:
-                    found[name] = solve(block.weights[name], grids[name], method, inverse, kept.get(name))
+                    found[name] = solve(block.weights[name], grids[name], method, inverse)
                     block.weights[name] = found[name].weight
             if at == 1:  # the attention is settled: the MLP reads what is behind it
                 after = torch.cat([block.attention(part) for part in after.split(_SEQUENCES)])

@@ -112,8 +112,8 @@ def compress(
     each), `perplexity` (for `text` and `code`: `before`, `after`, `ratio`, `kl`, `same_top`), `engine` (the
     perplexities again, by llama.cpp with the written file; null when it does not know the types), `seconds`.
     After distill and lora also `recovered` (for `text` and `code`: `unrecovered`, the ratio of the
-    perplexities without, and `closed`, the share of the gap in log-perplexity that is gone), `rates` (what
-    was tried of the learning rates: mean KL on training text held back, by phase and factor) and `adapter`.
+    perplexities without, and `closed`, the share of the gap in log-perplexity that is gone), `rates` (mean KL
+    on training text held back, by the factor of the learning rates that were tried) and `adapter`.
 
     \b
     Examples:
@@ -159,10 +159,9 @@ def _show(result: Result) -> None:
         click.echo(f"{kind:<5} perplexity {ratio}, {agree}")
     for kind, (ratio_before, closed) in result.recovered.items():
         click.echo(f"{kind:<5} was {ratio_before:.3f}x before training: {closed:.0%} of the gap is closed")
-    for what, tried in result.rates.items():
-        best = min(tried, key=tried.__getitem__)
-        told = ", ".join(f"{kl:.3f} at {float(factor):.2g}" for factor, kl in tried.items())
-        click.echo(f"{what}: rates x {float(best):.2g} (KL on training text held back {told})")
+    if result.rates:
+        tried = ", ".join(f"{kl:.3f} at {float(factor):.2g}" for factor, kl in result.rates.items())
+        click.echo(f"learning rates by trial: KL on training text held back {tried}")
     for kind, (before, after) in (result.engine or {}).items():
         click.echo(f"{kind:<5} in llama.cpp {before:.2f} -> {after:.2f}")
     if result.adapter is not None:

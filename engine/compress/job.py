@@ -20,7 +20,7 @@ from engine.compress.layers import Outcome, Recipe
 from engine.compress.options import Options
 from engine.compress.quality import Quality
 from engine.compress.recover import Recovery
-from engine.compress.recovery import Lesson, Plan
+from engine.compress.recovery import Lesson
 from engine.compress.tokens import Data
 from engine.compress.work import Work
 from engine.errors import UsageError
@@ -41,7 +41,7 @@ Narrate = Callable[[str], None]
 class Result:
     """What was written. `engine`: perplexities before and after in llama.cpp by kind of text, if it can.
 
-    `rates`: mean KL on training text held back, by what was trained and the factor of the rates tried.
+    `rates`: mean KL on training text held back, by the factor of the learning rates that were tried.
     """
 
     out: Path
@@ -55,7 +55,7 @@ class Result:
     seconds: float
     unrecovered: dict[str, Quality] | None = None
     adapter: Path | None = None
-    rates: dict[str, dict[str, float]] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
 
     @property
     def recovered(self) -> dict[str, tuple[float, float]]:
@@ -157,10 +157,10 @@ def _lesson(path: Path, data: Data, options: Options, narrate: Narrate) -> Lesso
     where = place.choose(options.device or "auto", narrate)
     wanted = options.training_tokens
     found = tokens.training(path, chosen=options.calibration, start=Path.cwd(), tokens=wanted)
-    plan = Plan.of(wanted, positions=found.shape[1])
-    seen = plan.steps * plan.sequences * found.shape[1]
+    training = whole.planned(wanted, positions=found.shape[1])
+    seen = training.steps * training.sequences * found.shape[1]
     narrate(f"trains on {seen} tokens, of {found.numel()} that were found")
-    return Lesson(found, data.calibration, plan, where, lambda: told(sys.stderr))
+    return Lesson(found, training, where, lambda: told(sys.stderr))
 
 
 def _recover(

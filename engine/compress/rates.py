@@ -60,7 +60,7 @@ def chosen(
         if fresh:
             trial = replace(_scaled(training, factor), steps=steps, warm_up=0.25)
             distill.train(student, teacher, parts, tokens[seen], trial, _NOWHERE, _Within(progress))
-            noted[key] = distill.apart(student, teacher, parts, tokens[rows], rounded=training.rounded)
+            noted[key] = distill.apart(student, teacher, parts, tokens[rows])
             work.note(name, noted)
             for part in parts.values():
                 part.reset()

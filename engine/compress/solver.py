@@ -40,25 +40,21 @@ class Solved:
         return self.q.float() * self.scale.float().repeat_interleave(self.grid.block, dim=1)
 
 
-def solve(weight: Tensor, grid: Grid, method: Method, inverse: Inverse, kept: Tensor | None = None) -> Solved:
-    """`weight` float32 [rows, columns] on `grid`. Columns must be whole blocks of it (`grid.fits`).
-
-    `kept` bool [rows, columns] says what stays where that is decided already.
-    """
+def solve(weight: Tensor, grid: Grid, method: Method, inverse: Inverse) -> Solved:
+    """`weight` float32 [rows, columns] on `grid`. Columns must be whole blocks of it (`grid.fits`)."""
     if not grid.fits(weight.shape[1]):
         raise ValueError(f"{weight.shape[1]} columns are no whole blocks of {grid.name}")
     if method == "magnitude":
-        return nearest(weight, grid, kept)
-    if kept is None and grid.kept < GROUP and method == "wanda":
-        kept = top_two(weight.abs() * inverse.norms)
+        return nearest(weight, grid)
+    wanda = method == "wanda" and grid.kept < GROUP
+    kept = top_two(weight.abs() * inverse.norms) if wanda else None
     with one_thread():
         return _Pass(weight, grid, inverse, kept).run()
 
 
-def nearest(weight: Tensor, grid: Grid, kept: Tensor | None = None) -> Solved:
-    """Each weight to the grid's nearest; without `kept`, the two largest of a sparse grid's groups stay."""
-    if kept is None:
-        kept = top_two(weight.abs()) if grid.kept < GROUP else torch.ones_like(weight, dtype=torch.bool)
+def nearest(weight: Tensor, grid: Grid) -> Solved:
+    """Each weight to the grid's nearest; the two largest of a sparse grid's groups stay."""
+    kept = top_two(weight.abs()) if grid.kept < GROUP else torch.ones_like(weight, dtype=torch.bool)
     blocks = torch.where(kept, weight, 0.0).reshape(-1, grid.block)
     scale = find_scales(blocks, grid)
     q = _rounded(blocks, scale[:, None], grid).to(torch.int8).reshape(weight.shape)

@@ -1,4 +1,4 @@
-"""What is trained in place of a tensor: kept values on their grid, a vector, or a low-rank addition.
+"""What is trained in place of a tensor: the scales of a solved layer, a vector, or a low-rank addition.
 
 Each gives the weight it stands for, differentiable in its parameters.
 """
@@ -6,6 +6,7 @@ Each gives the weight it stands for, differentiable in its parameters.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -19,56 +20,38 @@ class Trained(Protocol):
 
     parameters: dict[str, Tensor]
 
-    def weight(self, precision: torch.dtype, *, rounded: bool) -> Tensor:
-        """The tensor as the forward pass uses it; `rounded` to what can be stored, if there is a grid."""
-
-    def settle(self) -> None:
-        """After a step: back into the range that can be stored."""
+    def weight(self, precision: torch.dtype) -> Tensor:
+        """The tensor as the forward pass uses it, with values that can be stored."""
 
     def reset(self) -> None:
         """Back to where training began."""
 
 
 class Kept:
-    """A solved layer: `values` in units of the grid, `scales` as relative changes; the mask stays.
+    """A solved layer whose integers stay: the `scales` of its blocks, as relative changes.
 
-    Gradients go straight through both roundings (of the integers, and of the scale to f16). With `fixed` only
-    the scales are parameters.
+    Gradients go straight through the rounding of a scale to f16.
     """
 
-    def __init__(self, solved: Solved, device: torch.device, *, fixed: bool = False) -> None:
+    def __init__(self, solved: Solved, device: torch.device) -> None:
         self._solved = solved
-        self._values = solved.q.float().to(device).requires_grad_(not fixed)
-        self.grid = solved.grid
+        self._q = solved.q.to(device)
         self.start = solved.scale.float().to(device)
-        self.mask = None if bool(solved.kept.all()) else solved.kept.to(device)
         self.parameters = {"scales": torch.zeros_like(self.start).requires_grad_()}
-        if not fixed:
-            self.parameters["values"] = self._values
 
-    def weight(self, precision: torch.dtype, *, rounded: bool) -> Tensor:
+    def weight(self, precision: torch.dtype) -> Tensor:
         """[rows, columns] in `precision`."""
-        found: Tensor = _OnGrid.apply(self._values, self.parameters["scales"], self, precision, rounded)
+        found: Tensor = _OnGrid.apply(self.parameters["scales"], self, precision)
         return found
-
-    def settle(self) -> None:
-        """Values beyond the grid's ends go back to them."""
-        with torch.no_grad():
-            self._values.clamp_(self.grid.low, self.grid.high)
 
     def reset(self) -> None:
         """The solved layer."""
         with torch.no_grad():
-            self._values.copy_(self._solved.q)
             self.parameters["scales"].zero_()
 
-    def numbers(self, *, rounded: bool) -> Tensor:
-        """The values, those that are not kept zero; [rows, blocks, block]."""
-        values = self._values.detach()
-        q = values.round() if rounded else values.clone()
-        if self.mask is not None:
-            q.mul_(self.mask)
-        return q.reshape(*self.start.shape, self.grid.block)
+    def numbers(self) -> Tensor:
+        """The integers as float32, [rows, blocks, block]."""
+        return self._q.float().reshape(*self.start.shape, self._solved.grid.block)
 
     def scale(self) -> Tensor:
         """float32 with f16 values, [rows, blocks]."""
@@ -76,33 +59,22 @@ class Kept:
 
     def solved(self) -> Solved:
         """As it will be stored."""
-        q = self.numbers(rounded=True).reshape(self._solved.q.shape).to(torch.int8).cpu()
-        return Solved(self.grid, q, self._solved.kept, self.scale().half().cpu())
+        return replace(self._solved, scale=self.scale().half().cpu())
 
 
 class _OnGrid(torch.autograd.Function):  # type: ignore[misc]
-    """values x scale; one pass each way over a layer that fits the caches, instead of ten."""
+    """Integers x scales; for the way back nothing is kept but the layer, where autograd would keep floats."""
 
     @staticmethod
-    def forward(
-        ctx: Any, values: Tensor, scales: Tensor, kept: Kept, precision: torch.dtype, rounded: bool
-    ) -> Tensor:
-        ctx.kept, ctx.rounded = kept, rounded
-        weight = kept.numbers(rounded=rounded).mul_(kept.scale()[..., None])
-        return weight.reshape(values.shape).to(precision)
+    def forward(ctx: Any, scales: Tensor, kept: Kept, precision: torch.dtype) -> Tensor:
+        ctx.kept = kept
+        return kept.numbers().mul_(kept.scale()[..., None]).flatten(1).to(precision)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         kept: Kept = ctx.kept
-        q = kept.numbers(rounded=ctx.rounded)
-        gradient = grads[0].float().reshape(q.shape)
-        scales = q.mul_(gradient).sum(-1).mul_(kept.start)
-        if not ctx.needs_input_grad[0]:
-            return None, scales, None, None, None
-        values = (gradient * kept.scale()[..., None]).reshape(grads[0].shape)
-        if kept.mask is not None:
-            values.mul_(kept.mask)
-        return values, scales, None, None, None
+        q = kept.numbers()
+        return q.mul_(grads[0].float().reshape(q.shape)).sum(-1).mul_(kept.start), None, None
 
 
 class Vector:
@@ -112,12 +84,9 @@ class Vector:
         self._start = value.detach().clone().float()
         self.parameters = {"vectors": self._start.clone().requires_grad_()}
 
-    def weight(self, precision: torch.dtype, *, rounded: bool) -> Tensor:
+    def weight(self, precision: torch.dtype) -> Tensor:
         """float32, whatever the products' precision."""
         return self.parameters["vectors"]
-
-    def settle(self) -> None:
-        """Nothing to do: floats are stored as they are."""
 
     def reset(self) -> None:
         """The vector it was made of."""
@@ -140,12 +109,9 @@ class LowRank:
             "b": torch.zeros(len(base), rank, device=base.device).requires_grad_(),
         }
 
-    def weight(self, precision: torch.dtype, *, rounded: bool) -> Tensor:
+    def weight(self, precision: torch.dtype) -> Tensor:
         """[rows, columns] in `precision`."""
         return (self._base + self.parameters["b"] @ self.parameters["a"]).to(precision)
-
-    def settle(self) -> None:
-        """Nothing to do: adapters are floats."""
 
     def reset(self) -> None:
         """An addition of nothing."""

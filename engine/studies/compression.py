@@ -113,16 +113,14 @@ class Laboratory:
         seconds = round(time.monotonic() - begun, 1)
         return {"seconds": seconds, "simulated": simulated} | ({"rates": rates} if rates else {})
 
-    def _distil(
-        self, source: Source, outcome: Outcome, kept: work.Work, progress: Told
-    ) -> dict[str, dict[str, float]]:
+    def _distil(self, source: Source, outcome: Outcome, kept: work.Work, progress: Told) -> dict[str, float]:
         """Train what was solved, on more of the same text; what the rates were chosen by."""
-        where, calibration = place.choose("auto", _say), self._data.calibration
+        where = place.choose("auto", _say)
         found = tokens.training(
             self._path, chosen=self._plan.calibration, start=Path.cwd(), tokens=self._plan.recover_tokens
         )
-        plan = recovery.Plan.of(self._plan.recover_tokens, positions=found.shape[1])
-        lesson = Lesson(found, calibration, plan, where, progress.within)
+        training = recovery.planned(self._plan.recover_tokens, positions=found.shape[1])
+        lesson = Lesson(found, training, where, progress.within)
         outcome.changed = recovery.distilled(source, outcome.changed, lesson, kept)
         outcome.quality = layers.judge(source, self._data, outcome.changed)
         return recovery.tried(kept)

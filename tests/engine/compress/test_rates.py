@@ -21,7 +21,7 @@ from engine.reference.architecture import LINEARS, OUTPUT_NORM
 from engine.reference.source import Source
 
 PLACE = Place(torch.device("cpu"), torch.float32)
-TRAINING = Training(80, 2, rounded=False)  # trials of 5 steps
+TRAINING = Training(80, 2)  # trials of 5 steps
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_the_best_on_text_held_back_is_taken(begin, bench, steps) -> None:
     best = next(iter(tried))
     for factor, kl in tried.items():  # from quick to slow
         best = factor if kl < 0.98 * tried[best] else best
-    assert found.rates["values"] == pytest.approx(begin * RATES["values"] * float(best), rel=0.005)
+    assert found.rates["scales"] == pytest.approx(begin * RATES["scales"] * float(best), rel=0.005)
     assert f"rates x {float(best):.2f}: KL {tried[best]:.3f}" in said(told)
     assert replace(found, rates=TRAINING.rates) == TRAINING
     assert all(torch.equal(a, b) for a, b in zip(bench.parameters(), before, strict=True))
@@ -105,9 +105,9 @@ def test_a_trial_does_not_see_what_judges_it(bench, steps, monkeypatch) -> None:
         seen.extend(map(tuple, tokens.tolist()))
         train(student, teacher, parts, tokens, *rest)
 
-    def judging(student, teacher, parts, tokens, *, rounded: bool) -> float:
+    def judging(student, teacher, parts, tokens) -> float:
         judged.extend(map(tuple, tokens.tolist()))
-        return apart(student, teacher, parts, tokens, rounded=rounded)
+        return apart(student, teacher, parts, tokens)
 
     monkeypatch.setattr(distill, "train", training)
     monkeypatch.setattr(distill, "apart", judging)
@@ -144,11 +144,11 @@ def test_parts_go_back_to_where_they_began() -> None:
     ]
     for part in parts:
         before = {role: found.detach().clone() for role, found in part.parameters.items()}
-        weight = part.weight(torch.float32, rounded=False).detach().clone()
+        weight = part.weight(torch.float32).detach().clone()
         with torch.no_grad():
             for found in part.parameters.values():
                 found.add_(1.0)
-        assert not torch.equal(part.weight(torch.float32, rounded=False), weight)
+        assert not torch.equal(part.weight(torch.float32), weight)
         part.reset()
-        assert torch.equal(part.weight(torch.float32, rounded=False), weight)
+        assert torch.equal(part.weight(torch.float32), weight)
         assert all(torch.equal(part.parameters[role].detach(), value) for role, value in before.items())

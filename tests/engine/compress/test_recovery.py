@@ -12,12 +12,12 @@ import torch
 from torch.nn import functional
 
 from engine.compress import distill, export, job, judge, layers, packing, recovery, work
-from engine.compress.distill import Checkpoint, Training
+from engine.compress.distill import Training
 from engine.compress.divergence import divergence
 from engine.compress.layers import Recipe
 from engine.compress.network import Network, Place
 from engine.compress.options import Options
-from engine.compress.recovery import Lesson, Plan
+from engine.compress.recovery import Lesson
 from engine.compress.solver import nearest
 from engine.compress.tokens import Data
 from engine.compress.trained import Kept
@@ -28,10 +28,9 @@ from engine.reference.source import Source
 
 PLACE = Place(torch.device("cpu"), torch.float32)
 NAMES = [f"blk.{layer}.{name}.weight" for layer in range(2) for name in LINEARS]
-PLAN = Plan(steps=30, sequences=4)
+TRAINING = Training(30, 4)
 
 
-# 15 steps of training, 2 layers rounded, 15 steps.
 @pytest.fixture
 def solved(tiny, data, steps, tmp_path: Path):
     """The tiny model with all layers 2:4, by magnitude: much is left to recover."""
@@ -40,13 +39,13 @@ def solved(tiny, data, steps, tmp_path: Path):
         return layers.compress(tiny, data, recipe, kept, steps())
 
 
-def lesson(data, steps, plan=PLAN) -> Lesson:
-    return Lesson(data.calibration, data.calibration, plan, PLACE, lambda: nullcontext(steps))
+def lesson(data, steps, training=TRAINING) -> Lesson:
+    return Lesson(data.calibration, training, PLACE, lambda: nullcontext(steps))
 
 
-def distilled(tiny, data, solved, folder: Path, progress, plan=PLAN):
+def distilled(tiny, data, solved, folder: Path, progress, training=TRAINING):
     with work.opened(folder, {}) as kept:
-        return recovery.distilled(tiny, solved.changed, lesson(data, progress, plan), kept)
+        return recovery.distilled(tiny, solved.changed, lesson(data, progress, training), kept)
 
 
 def apart(tiny, data, changed) -> float:
@@ -57,7 +56,7 @@ def apart(tiny, data, changed) -> float:
     return float(divergence(*states, (ours.head, theirs.head)))
 
 
-def test_distillation_gets_closer_and_keeps_the_mask(tiny, data, steps, solved, tmp_path: Path) -> None:
+def test_distillation_gets_closer_with_the_same_integers(tiny, data, steps, solved, tmp_path: Path) -> None:
     found = distilled(tiny, data, solved, tmp_path / "work", steps())
     assert apart(tiny, data, found) < 0.7 * apart(tiny, data, solved.changed)
     assert layers.judge(tiny, data, found)["text"].kl < solved.quality["text"].kl
@@ -67,11 +66,8 @@ def test_distillation_gets_closer_and_keeps_the_mask(tiny, data, steps, solved, 
     written = Source(out)
     for name in NAMES:
         before, after = (S24_0.unpack(raw) for raw in (solved.changed[name].data, written.raw(name)))
-        assert np.array_equal(before[0], after[0]), name
+        assert all(np.array_equal(a, b) for a, b in zip(before[:2], after[:2], strict=True)), name
         assert torch.equal(written.tensor(name), packing.unpack(S24_0, found[name].data))
-    assert any(
-        (S24_0.unpack(found[n].data)[1] != S24_0.unpack(solved.changed[n].data)[1]).any() for n in NAMES
-    )
     for name in ("blk.1.ffn_norm.weight", "output_norm.weight"):
         assert not torch.equal(written.tensor(name), tiny.tensor(name))
         assert written.type_name(name) == "f32"
@@ -80,25 +76,7 @@ def test_distillation_gets_closer_and_keeps_the_mask(tiny, data, steps, solved, 
     assert float(surprise.exp()) == pytest.approx(layers.judge(tiny, data, found)["text"].after, rel=1e-4)
 
 
-@pytest.mark.parametrize("dense", [NAMES, NAMES[::2]], ids=["all", "half"])
-def test_integers_of_dense_layers_stay(dense, tiny, data, steps, tmp_path: Path) -> None:
-    recipe = Recipe("magnitude", dict.fromkeys(NAMES, S24_0) | dict.fromkeys(dense, I3_0))
-    with work.opened(tmp_path / "solved", recipe.identity) as kept:
-        mixed = layers.compress(tiny, data, recipe, kept, steps())
-    told = steps()
-    found = distilled(tiny, data, mixed, tmp_path / "work", told)
-    assert apart(tiny, data, found) < 0.9 * apart(tiny, data, mixed.changed)
-    assert len(told.seen) == (30 if dense is NAMES else 32)  # no rounding, or of two blocks
-    for name in NAMES:
-        before, after = (
-            packing.solved(which[name].grid, which[name].data) for which in (mixed.changed, found)
-        )
-        assert torch.equal(before.q, after.q) or name not in dense, name
-        assert torch.equal(before.kept, after.kept)
-        assert not torch.equal(before.scale, after.scale)
-
-
-@pytest.mark.parametrize("stop", [11, 16, 27], ids=["free", "rounding", "settling"])
+@pytest.mark.parametrize("stop", [1, 17])
 def test_a_stopped_training_goes_on_to_the_same_result(
     stop, tiny, data, steps, solved, tmp_path: Path, monkeypatch
 ) -> None:
@@ -108,7 +86,7 @@ def test_a_stopped_training_goes_on_to_the_same_result(
         distilled(tiny, data, solved, tmp_path / "work", steps(stop=stop))
     again = steps()
     resumed = distilled(tiny, data, solved, tmp_path / "work", again)
-    assert [fresh for _, fresh in again.seen] == [False] * stop + [True] * (32 - stop)
+    assert [fresh for _, fresh in again.seen] == [False] * stop + [True] * (30 - stop)
     assert {name: entry.data.tobytes() for name, entry in resumed.items()} == {
         name: entry.data.tobytes() for name, entry in whole.items()
     }
@@ -119,10 +97,8 @@ def test_a_stopped_training_goes_on_to_the_same_result(
 
 def test_a_damaged_checkpoint_is_not_trusted(tiny, data, steps, solved, tmp_path: Path) -> None:
     whole = distilled(tiny, data, solved, tmp_path / "work", steps())
-    stored = [*(tmp_path / "work").glob("*/training-*.pt"), *(tmp_path / "work").glob("*/round-*.npz")]
-    assert len(stored) == 4
-    for file in stored:
-        file.write_bytes(file.read_bytes()[:1000])
+    (stored,) = (tmp_path / "work").glob("*/training-*.pt")
+    stored.write_bytes(stored.read_bytes()[:1000])
     again = steps()
     found = distilled(tiny, data, solved, tmp_path / "work", again)
     assert all(fresh for _, fresh in again.seen)
@@ -132,7 +108,7 @@ def test_a_damaged_checkpoint_is_not_trusted(tiny, data, steps, solved, tmp_path
 def test_other_training_does_not_take_up_a_checkpoint(tiny, data, steps, solved, tmp_path: Path) -> None:
     distilled(tiny, data, solved, tmp_path / "work", steps())
     again = steps()
-    distilled(tiny, data, solved, tmp_path / "work", again, Plan(steps=3, sequences=2))
+    distilled(tiny, data, solved, tmp_path / "work", again, Training(3, 2))
     assert all(fresh for _, fresh in again.seen)
 
 
@@ -161,8 +137,8 @@ def test_a_whole_job(recover, tiny, data, tmp_path: Path, isolated_home: Path, m
 
     found = json.loads(json.dumps(result.as_dict()))
     assert found["recovered"].keys() == {"text", "code"}
-    assert found["rates"].keys() == ({"lora-4"} if rank else {"free", "settle"})
-    assert all(kl > 0 for tried in found["rates"].values() for kl in tried.values())
+    assert {"1.000", "0.333"} <= found["rates"].keys()
+    assert all(kl > 0 for kl in found["rates"].values())
     assert result.unrecovered is not None
     assert result.quality["text"].kl < result.unrecovered["text"].kl
     assert any("trains on 6144 tokens, of 1152" in line for line in said)
@@ -186,22 +162,21 @@ def test_what_was_packed_is_read_again(grid) -> None:
 
 
 @pytest.mark.parametrize("grid", [S24_0, I3_0], ids=lambda grid: grid.name)
-def test_gradients_go_through_the_rounding_to_what_is_kept(grid) -> None:
+def test_gradients_go_through_the_rounding_to_the_scales(grid) -> None:
     torch.manual_seed(4)
     start = nearest(torch.randn(8, 64), grid)
     part = Kept(start, torch.device("cpu"))
-    weight = part.weight(torch.float32, rounded=True)
+    weight = part.weight(torch.float32)
     assert torch.equal(weight, start.weight)
     slope = torch.randn(8, 64)
     weight.backward(slope)
-    values, scales = (part.parameters[role].grad for role in ("values", "scales"))
-    scale = start.scale.float()
-    assert torch.allclose(values, slope * scale * start.kept)
-    assert torch.allclose(scales, (slope * start.weight).sum(1, keepdim=True), atol=1e-5)
-    part.parameters["values"].data.fill_(99.0)
-    part.settle()
-    assert int(part.solved().q.max()) == grid.high
-    assert bool((part.solved().q[~start.kept] == 0).all())
+    wanted = (slope * start.weight).sum(1, keepdim=True)
+    assert torch.allclose(part.parameters["scales"].grad, wanted, atol=1e-5)
+    part.parameters["scales"].data.fill_(0.5)
+    found = part.solved()
+    assert torch.equal(found.q, start.q)
+    assert torch.equal(found.scale, (start.scale.float() * 1.5).half())
+    assert torch.equal(part.weight(torch.float32), found.weight)
 
 
 def test_the_loss_is_the_divergence_and_its_gradient() -> None:
@@ -224,24 +199,3 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert max(paces) == paces[10] == 1.0
     assert paces[10:] == sorted(paces[10:], reverse=True)
     assert paces[-1] == pytest.approx(0.05, abs=0.001)
-
-
-def test_values_behind_more_inputs_move_more_slowly(steps) -> None:
-    torch.manual_seed(8)
-    parts = {str(n): Kept(nearest(torch.randn(4, n), I3_0), PLACE.device) for n in (64, 256)}
-    before = {name: part.parameters["values"].detach().clone() for name, part in parts.items()}
-
-    def gradients(_: object) -> float:
-        for part in parts.values():
-            for parameter in part.parameters.values():
-                parameter.grad = -torch.ones_like(parameter)
-        return 0.0
-
-    training = Training(1, 1, rates=dict.fromkeys(distill.RATES, 1e-4))
-    distill.descend(parts, 1, gradients, training, Checkpoint(lambda: None, lambda _: None), steps())
-    moved = {
-        name: float((part.parameters["values"].detach() - before[name]).max()) for name, part in parts.items()
-    }
-    assert moved["64"] == pytest.approx(4 * moved["256"], rel=0.01)
-    scales = [part.parameters["scales"].detach() for part in parts.values()]
-    assert torch.allclose(scales[0].mean(), scales[1].mean())
