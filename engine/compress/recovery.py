@@ -18,7 +18,7 @@ from engine.compress.distill import Checkpoint, Training
 from engine.compress.export import Changed
 from engine.compress.network import Network, Place
 from engine.compress.tokens import SEQUENCE_TOKENS
-from engine.compress.trained import Kept, LowRank, Trained, Vector
+from engine.compress.trained import LowRank, Scaled, Trained, Vector
 from engine.compress.work import Work
 from engine.reference import architecture
 from engine.reference.architecture import OUTPUT_NORM
@@ -122,7 +122,7 @@ def _parts(
         for end, tensor in block.tensors().items():
             name = f"blk.{layer}.{end}"
             if name in changed:
-                parts[name] = Kept(packing.solved(changed[name].grid, changed[name].data), place.device)
+                parts[name] = Scaled(packing.solved(changed[name].grid, changed[name].data), place.device)
             elif tensor.dim() == 1 and source.entries[name].kind == _F32:
                 parts[name] = Vector(tensor)
     if source.entries[OUTPUT_NORM].kind == _F32:
@@ -154,7 +154,7 @@ def _half(part: LowRank, role: str) -> Tensor:
 
 
 def _stored(part: Trained) -> Changed:
-    if isinstance(part, Kept):
+    if isinstance(part, Scaled):
         solved = part.solved()
         return Changed(solved.grid, packing.pack(solved))
     return Changed(packing.VECTOR, packing.pack_vector(part.weight(torch.float32).detach().cpu()))

@@ -27,7 +27,7 @@ class Trained(Protocol):
         """Back to where training began."""
 
 
-class Kept:
+class Scaled:
     """A solved layer whose integers stay: the `scales` of its blocks, as relative changes.
 
     Gradients go straight through the rounding of a scale to f16.
@@ -66,15 +66,15 @@ class _OnGrid(torch.autograd.Function):  # type: ignore[misc]
     """Integers x scales; for the way back nothing is kept but the layer, where autograd would keep floats."""
 
     @staticmethod
-    def forward(ctx: Any, scales: Tensor, kept: Kept, precision: torch.dtype) -> Tensor:
-        ctx.kept = kept
-        return kept.numbers().mul_(kept.scale()[..., None]).flatten(1).to(precision)
+    def forward(ctx: Any, scales: Tensor, layer: Scaled, precision: torch.dtype) -> Tensor:
+        ctx.layer = layer
+        return layer.numbers().mul_(layer.scale()[..., None]).flatten(1).to(precision)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        kept: Kept = ctx.kept
-        q = kept.numbers()
-        return q.mul_(grads[0].float().reshape(q.shape)).sum(-1).mul_(kept.start), None, None
+        layer: Scaled = ctx.layer
+        q = layer.numbers()
+        return q.mul_(grads[0].float().reshape(q.shape)).sum(-1).mul_(layer.start), None, None
 
 
 class Vector:

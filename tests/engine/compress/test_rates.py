@@ -15,7 +15,7 @@ from engine.compress.export import Changed
 from engine.compress.network import Network, Place
 from engine.compress.packing import pack, solved
 from engine.compress.solver import nearest
-from engine.compress.trained import Kept, LowRank, Trained, Vector
+from engine.compress.trained import LowRank, Scaled, Trained, Vector
 from engine.formats import I3_0
 from engine.reference.architecture import LINEARS, OUTPUT_NORM
 from engine.reference.source import Source
@@ -38,7 +38,7 @@ class Bench:
         self.student = Network(tiny, changed, PLACE, positions=48)
         self.teacher = Network(tiny, {}, PLACE, positions=48)
         self.parts: dict[str, Trained] = {
-            name: Kept(solved(entry.grid, entry.data), PLACE.device) for name, entry in changed.items()
+            name: Scaled(solved(entry.grid, entry.data), PLACE.device) for name, entry in changed.items()
         }
         self.parts[OUTPUT_NORM] = Vector(self.student.norm)
         self.tokens, self.folder = tokens, folder
@@ -138,7 +138,7 @@ def test_too_little_to_try_on(bench, steps) -> None:
 def test_parts_go_back_to_where_they_began() -> None:
     torch.manual_seed(1)
     parts: list[Trained] = [
-        Kept(nearest(torch.randn(8, 64), I3_0), PLACE.device),
+        Scaled(nearest(torch.randn(8, 64), I3_0), PLACE.device),
         Vector(torch.randn(8)),
         LowRank(torch.randn(8, 64), 4, seed=2),
     ]

@@ -20,7 +20,7 @@ from engine.compress.options import Options
 from engine.compress.recovery import Lesson
 from engine.compress.solver import nearest
 from engine.compress.tokens import Data
-from engine.compress.trained import Kept
+from engine.compress.trained import Scaled
 from engine.formats import FORMATS, I3_0, S24_0
 from engine.reference import architecture, forward
 from engine.reference.architecture import LINEARS
@@ -165,7 +165,7 @@ def test_what_was_packed_is_read_again(grid) -> None:
 def test_gradients_go_through_the_rounding_to_the_scales(grid) -> None:
     torch.manual_seed(4)
     start = nearest(torch.randn(8, 64), grid)
-    part = Kept(start, torch.device("cpu"))
+    part = Scaled(start, torch.device("cpu"))
     weight = part.weight(torch.float32)
     assert torch.equal(weight, start.weight)
     slope = torch.randn(8, 64)
