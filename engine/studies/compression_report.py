@@ -53,6 +53,7 @@ def _row(row: Mapping[str, Any], seed: int) -> Document:
         "token_ms": row["token_ms"],
         "seconds": row["seconds"],
         "simulated": row["simulated"],
+        **({"rates": row["rates"]} if "rates" in row else {}),
     }
 
 

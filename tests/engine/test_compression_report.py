@@ -53,6 +53,12 @@ def test_recovery_is_the_share_of_the_gap_in_log_perplexity(document: dict[str, 
     )
 
 
+def test_what_the_rates_were_chosen_by_is_in_the_row() -> None:
+    rates = {"1.000": 0.3, "0.333": 0.4}
+    assert report._row(row("q4_0 gptq") | {"rates": rates}, seed=1)["rates"] == rates
+    assert "rates" not in report._row(row("q4_0 gptq"), seed=1)
+
+
 def test_table_and_page(document: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     report.show(document)
     said = capsys.readouterr().out
