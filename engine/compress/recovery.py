@@ -104,7 +104,7 @@ def memory_bytes(source: Source, names: Mapping[str, Changed] | Mapping[str, Any
     inner = source.shape("blk.0.ffn_up.weight")[0]
     values = SEQUENCES * SEQUENCE_TOKENS * found.layers * (12 * found.width + 8 * inner)
     held = weights * (3 + 2 * bytes_each) + every * (4 + 2 * bytes_each) + values * (1 + bytes_each)
-    return (400 << 20) + held
+    return (700 << 20) + held
 
 
 def _networks(source: Source, changed: Mapping[str, Changed], lesson: Lesson) -> tuple[Network, Network]:
