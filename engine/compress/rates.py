@@ -7,6 +7,7 @@ are not judged in the middle of their noise (the bias of short horizons: Wu et a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ FACTORS = (1.0, 1 / 3, 1 / 9)  # of distill.RATES
 _HELD = 8  # sequences
 _STEPS = (4, 12)  # of a trial: a sixteenth of the training's, but not fewer or more
 _BETTER = 0.98  # of the KL: with as much to gain, quick ones get further on many steps
+_DIVERGED = 1e6  # nats, for a KL that is no number any more: JSON has none for it
 _WORTH = 32  # steps of a training that are worth trials
 _NOWHERE = Checkpoint(lambda: None, lambda _: None)
 
@@ -60,7 +62,8 @@ def chosen(
         if fresh:
             trial = replace(_scaled(training, factor), steps=steps, warm_up=0.25)
             distill.train(student, teacher, parts, tokens[seen], trial, _NOWHERE, _Within(progress))
-            noted[key] = distill.apart(student, teacher, parts, tokens[rows])
+            apart = distill.apart(student, teacher, parts, tokens[rows])
+            noted[key] = apart if math.isfinite(apart) else _DIVERGED
             work.note(name, noted)
             for part in parts.values():
                 part.reset()

@@ -60,11 +60,16 @@ class Work:
         return sum(1 for _ in self._folder.glob("layer-*.npz"))
 
     def note(self, key: str, found: Mapping[str, Any]) -> None:
-        """Keep a small result under a name of its own."""
+        """Keep a small result under a name of its own. Raises UsageError when it cannot be written."""
         path = self._folder / f"{key}.json"
         draft = path.with_suffix(".draft")
-        draft.write_text(json.dumps(found))
-        draft.replace(path)
+        try:
+            draft.write_text(json.dumps(found))
+            draft.replace(path)
+        except OSError as error:
+            raise UsageError(
+                f"{self._folder} cannot be written", hint=error.strerror or str(error)
+            ) from error
 
     def noted(self, key: str) -> dict[str, Any] | None:
         """What `note` kept, None when there is nothing."""

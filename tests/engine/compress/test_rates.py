@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +16,10 @@ from engine.compress.distill import RATES, Training
 from engine.compress.export import Changed
 from engine.compress.network import Network, Place
 from engine.compress.packing import pack, solved
+from engine.compress.rates import FACTORS
 from engine.compress.solver import nearest
 from engine.compress.trained import LowRank, Scaled, Trained, Vector
+from engine.errors import UsageError
 from engine.formats import I3_0
 from engine.reference.architecture import LINEARS, OUTPUT_NORM
 from engine.reference.source import Source
@@ -89,6 +93,35 @@ def test_between_equals_the_quicker_is_taken(bench, steps, monkeypatch) -> None:
     found = iter([0.500, 0.495])
     monkeypatch.setattr(distill, "apart", lambda *_, **__: next(found))
     assert bench.chosen(steps()) == TRAINING
+
+
+def test_rates_that_diverge_are_left(bench, steps, monkeypatch) -> None:
+    """A KL that is no number is neither smaller nor larger than another."""
+    before = bench.parameters()
+    apart, factors = distill.apart, iter(FACTORS)
+
+    def broken(student, teacher, parts, tokens) -> float:
+        if next(factors) == 1.0:
+            with torch.no_grad():
+                for part in parts.values():
+                    for parameter in part.parameters.values():
+                        parameter.fill_(torch.nan)
+        return apart(student, teacher, parts, tokens)
+
+    monkeypatch.setattr(distill, "apart", broken)
+    assert bench.chosen(steps()).rates["scales"] < RATES["scales"]
+    assert all(torch.equal(a, b) for a, b in zip(bench.parameters(), before, strict=True))
+    assert all(math.isfinite(kl) for kl in bench.tried().values())
+
+
+def test_a_trial_that_cannot_be_noted_is_one_clear_line(bench, steps, monkeypatch) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(UsageError, match="cannot be written") as caught:
+        bench.chosen(steps())
+    assert caught.value.hint == "No space left on device"
 
 
 def test_rates_that_do_harm_are_left(bench, steps) -> None:
